@@ -1,0 +1,46 @@
+# Everything runs in an environment of its own, made from nothing where it is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+.PHONY: demo test test-slow lint types bench clean
+
+$(VENV)/.done: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --no-compile -e '.[dev]'
+	touch $@
+
+$(VENV)/.core: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --no-compile -e .
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.done
+	$(BIN)/python -m pip install -q --no-compile -e '.[dev,bench]'
+	touch $@
+
+demo: $(VENV)/.core
+	rm -rf $(DEMO)
+	$(BIN)/simenv run quickstart --out $(DEMO)
+
+test: $(VENV)/.done
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The wings live at the top level but are imported below simenv: the checker sees them through links.
+types: $(VENV)/.done
+	rm -rf build/typing && mkdir -p build/typing/simenv
+	ln -s ../../../agents ../../../recommenders ../../../reports ../../../scenarios build/typing/simenv/
+	for part in simenv/*; do ln -s ../../../$$part build/typing/simenv/; done
+	$(BIN)/mypy build/typing/simenv
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.stepping
+
+clean:
+	rm -rf build runs $(VENV)

@@ -1,0 +1,1 @@
+"""Who reacts: populations of users."""

@@ -1,0 +1,1 @@
+"""Who recommends: every policy."""

@@ -1,0 +1,1 @@
+"""What a run looks like: tables, plots and the HTML report, made from a run directory."""

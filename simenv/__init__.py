@@ -1,0 +1,3 @@
+"""simenv: a wind tunnel for recommenders."""
+
+__version__ = "0.1.0"

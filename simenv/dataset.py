@@ -1,0 +1,99 @@
+"""A data set: a catalogue, its users, and what passed between them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from .arrays import FloatArray, IdArray, IntArray, WordArray
+from .catalog import Catalog
+from .interactions import Interactions
+
+Ragged = tuple[IntArray, IntArray]  # rows and values of a ragged array, flattened
+
+
+@dataclass(frozen=True, eq=False)
+class Users:
+    """The users by index; `ids` are the data set's own names for them."""
+
+    ids: IdArray  # [U]
+    attributes: Mapping[str, WordArray] = field(default_factory=dict)  # each [U], None where absent
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A catalogue, its users, and what passed between them.
+
+    `published` holds the splits that came with the data, by name: one word for each interaction
+    (train, valid, test, or '' for rows left out).
+    """
+
+    name: str
+    catalog: Catalog
+    users: Users
+    interactions: Interactions
+    published: Mapping[str, WordArray] = field(default_factory=dict)
+
+    def only(self, interactions: Interactions) -> "Dataset":
+        """Return the same catalogue and users with these interactions alone."""
+        return replace(self, interactions=interactions, published={})
+
+    @cached_property
+    def starts(self) -> IntArray:
+        """Where each user's interactions begin: [U + 1]."""
+        return self.interactions.starts(len(self.users))
+
+    @cached_property
+    def popularity(self) -> IntArray:
+        """How many interactions each item has: [I]."""
+        return np.bincount(self.interactions.items, minlength=len(self.catalog))
+
+    def rows_of(self, users: IntArray) -> Ragged:
+        """Return, for these users one after the other, their place in `users` and their row numbers."""
+        starts = self.starts[users]
+        lengths = self.starts[users + 1] - starts
+        places = np.repeat(np.arange(len(users)), lengths)
+        first = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        return places, first + np.arange(len(places))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of everything in it: two data sets with one fingerprint are the same."""
+        digest = hashlib.blake2b(digest_size=16)
+        log = self.interactions
+        for part in (log.users, log.items, log.ratings, log.times, self.catalog.years):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        words = (
+            self.catalog.ids.tolist(),
+            self.users.ids.tolist(),
+            self.catalog.titles.tolist(),
+            self.catalog.categories,
+            self.catalog.descriptions.tolist(),
+        )
+        digest.update(repr(words).encode())
+        return digest.hexdigest()
+
+
+def liked_from(ratings: FloatArray) -> float:
+    """Return the rating from which an item counts as liked: 4 of 5, and the like on other scales."""
+    known = ratings[np.isfinite(ratings)]
+    if len(known) == 0:
+        return float("nan")
+    return _on_scale(float(known.max()), 0.8)
+
+
+def disliked_to(ratings: FloatArray) -> float:
+    """Return the rating up to which an item counts as disliked: 2 of 5, and the like on other scales."""
+    known = ratings[np.isfinite(ratings)]
+    if len(known) == 0:
+        return float("nan")
+    return _on_scale(float(known.max()), 0.4)
+
+
+def _on_scale(top: float, share: float) -> float:
+    return top * share

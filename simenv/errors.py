@@ -1,0 +1,28 @@
+"""The errors a user may meet: each says what was wrong, where, and what would be right."""
+
+
+class SimenvError(Exception):
+    """Something a user can mend; the command line prints it and exits with 2."""
+
+
+class DataError(SimenvError):
+    """A data file or data set is not as it should be."""
+
+
+class ScenarioError(SimenvError):
+    """A scenario, or a setting given on the command line, is not as it should be."""
+
+
+class PageError(SimenvError):
+    """A page that cannot be shown: wrong shape, unknown items, or a place used twice under strict rules."""
+
+
+class RunError(SimenvError):
+    """A run directory is missing, damaged, or belongs to another scenario."""
+
+
+class MissingExtra(SimenvError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional dependency: pip install 'simenv[{extra}]'")
