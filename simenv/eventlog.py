@@ -1,0 +1,153 @@
+"""The event log: append-only, one row per shown item and one per page.
+
+A folder holds `events/part-*.parquet` and `pages/part-*.parquet`. A part tells of some users' whole
+sessions under one policy and seed. Its events are written first and its pages last, each file in one
+move: users whose pages stand are finished, and whatever a crash left half-done is written again.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .arrays import IdArray
+from .dataset import Dataset
+from .errors import RunError
+from .pages import EMPTY, GRADE_WORDS, Turn
+
+EVENT_ORDER = ("policy", "seed", "user_id", "page", "rank")
+PAGE_ORDER = ("policy", "seed", "user_id", "page")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class EventLog:
+    """Writes and reads the events and pages of a run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, policy: str, seed: int, dataset: Dataset, turns: Sequence[Turn]) -> None:
+        """Append the whole sessions of some users, given as the turns they took."""
+        if not turns:
+            return
+        if not PLAIN_NAME.fullmatch(policy):
+            raise RunError(f"policy name '{policy}': it names files, so use letters, digits, '.', '_' and '-'")
+        first = int(min(turn.page.users.min() for turn in turns))
+        name = f"part-{policy}-{seed}-{first}.parquet"
+        _write_part(self.folder / "events" / name, _event_table(policy, seed, dataset, turns))
+        _write_part(self.folder / "pages" / name, _page_table(policy, seed, dataset, turns))
+
+    def finished(self, policy: str, seed: int) -> set[object]:
+        """Return the ids of the users whose sessions under this policy and seed are in the log."""
+        parts = [part for part in self._finished_parts() if part.startswith(f"part-{policy}-{seed}-")]
+        columns = ["policy", "seed", "user_id"]
+        tables = [pq.read_table(self.folder / "pages" / part, columns=columns) for part in parts]
+        rows = [row for table in tables for row in table.to_pylist()]
+        return {row["user_id"] for row in rows if row["policy"] == policy and row["seed"] == seed}
+
+    def events(self) -> pa.Table:
+        """Return one row per shown item, in the log's canonical order."""
+        return self._read("events", EVENT_ORDER)
+
+    def pages(self) -> pa.Table:
+        """Return one row per page, in the log's canonical order."""
+        return self._read("pages", PAGE_ORDER)
+
+    def _finished_parts(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "pages").glob("part-*.parquet"))
+
+    def _read(self, kind: str, order: Sequence[str]) -> pa.Table:
+        parts = self._finished_parts()
+        if not parts:
+            raise RunError(f"{self.folder}: no finished sessions in its log; run the scenario there first")
+        try:
+            table = pa.concat_tables(
+                [pq.read_table(self.folder / kind / part) for part in parts], promote_options="permissive"
+            )
+        except (OSError, pa.ArrowInvalid) as error:
+            raise RunError(f"{self.folder / kind}: a part of the log is damaged: {error}") from None
+        return table.sort_by([(column, "ascending") for column in order])
+
+
+def _event_table(policy: str, seed: int, dataset: Dataset, turns: Sequence[Turn]) -> pa.Table:
+    size = turns[0].page.items.shape[1]
+    items = np.concatenate([turn.page.items for turn in turns]).reshape(-1)
+    full = np.flatnonzero(items != EMPTY)
+    place = full // size
+    users = np.concatenate([turn.page.users for turn in turns])
+    number = np.concatenate([turn.page.number for turn in turns])
+    grades = np.concatenate([turn.reaction.grades for turn in turns]).reshape(-1)[full]
+    ratings = np.concatenate([turn.reaction.ratings for turn in turns]).reshape(-1)[full]
+    propensities = _propensities(turns)
+    return pa.table(
+        {
+            "policy": _repeat(policy, len(full)),
+            "seed": np.full(len(full), seed, dtype=np.int64),
+            "user_id": _ids(dataset.users.ids, users[place]),
+            "page": number[place].astype(np.int32),
+            "rank": (full % size).astype(np.int32),
+            "item_id": _ids(dataset.catalog.ids, items[full]),
+            "grade": pa.DictionaryArray.from_arrays(pa.array(grades), pa.array(GRADE_WORDS)).cast(pa.string()),
+            "rating": pa.array(ratings.astype(np.float64), from_pandas=True),
+            "propensity": pa.nulls(len(full), pa.float64())
+            if propensities is None
+            else pa.array(propensities[full], from_pandas=True),
+        }
+    )
+
+
+def _page_table(policy: str, seed: int, dataset: Dataset, turns: Sequence[Turn]) -> pa.Table:
+    users = np.concatenate([turn.page.users for turn in turns])
+    causes = np.concatenate([turn.reaction.causes for turn in turns])
+    words: list[str | None] = []
+    for turn in turns:
+        words.extend(turn.reaction.words or [None] * len(turn.page.users))
+    return pa.table(
+        {
+            "policy": _repeat(policy, len(users)),
+            "seed": np.full(len(users), seed, dtype=np.int64),
+            "user_id": _ids(dataset.users.ids, users),
+            "page": np.concatenate([turn.page.number for turn in turns]).astype(np.int32),
+            "satisfaction": np.concatenate([turn.reaction.satisfaction for turn in turns]).astype(np.float64),
+            "exit": np.concatenate([turn.reaction.exits for turn in turns]),
+            "exit_cause": pa.array([cause or None for cause in causes], pa.string()),
+            "words": pa.array(words, pa.string()),
+        }
+    )
+
+
+def _propensities(turns: Sequence[Turn]) -> np.ndarray[Any, Any] | None:
+    if all(turn.page.propensities is None for turn in turns):
+        return None
+    parts = [
+        np.full(turn.page.items.shape, np.nan) if turn.page.propensities is None else turn.page.propensities
+        for turn in turns
+    ]
+    return np.concatenate(parts).reshape(-1).astype(np.float64)
+
+
+def _repeat(word: str, count: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(np.zeros(count, dtype=np.int8), pa.array([word])).cast(pa.string())
+
+
+def _ids(ids: IdArray, rows: np.ndarray[Any, Any]) -> pa.Array:
+    if ids.dtype.kind in "iu":
+        return pa.array(ids[rows])
+    return pa.DictionaryArray.from_arrays(pa.array(rows.astype(np.int32)), pa.array(ids, pa.string())).cast(
+        pa.string()
+    )
+
+
+def _write_part(path: Path, table: pa.Table) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with unfinished.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)

@@ -1,0 +1,48 @@
+"""The contract of a policy: whoever fills a page."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from .arrays import IntArray
+from .context import Context
+from .dataset import Dataset
+from .pages import Page, Reaction
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Fills a page."""
+
+    def fit(self, dataset: Dataset) -> None:
+        """Learn from the past; called once, before the first page."""
+        ...
+
+    def recommend(self, context: Context, k: int) -> IntArray:
+        """Return `k` items for each user [B, k], best first, none of them twice; EMPTY where none is left."""
+        ...
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """A policy that also wants to hear of each page's reactions, beyond what `Context` tells it."""
+
+    def observe(self, page: Page, reaction: Reaction) -> None:
+        """Take note of what a batch of users did with a page."""
+        ...
+
+
+@runtime_checkable
+class Storable(Protocol):
+    """A policy whose fitted state can be kept in a folder."""
+
+    def save(self, folder: Path) -> None:
+        """Write all that `load` needs into the folder."""
+        ...
+
+    def load(self, folder: Path, dataset: Dataset) -> None:
+        """Take up the fitted state that `save` wrote for this data set."""
+        ...
+
+
+Options = Mapping[str, Any]

@@ -1,0 +1,36 @@
+"""The contract of a population: whoever reacts to a page."""
+
+from typing import Protocol, runtime_checkable
+
+from .arrays import BitArray, IntArray
+from .dataset import Dataset
+from .pages import Page, Reaction
+
+
+class Sessions(Protocol):
+    """The users who entered together; each has a seat, counted from 0."""
+
+    def react(self, page: Page) -> Reaction:
+        """Return what the users in `page.seats` do with the page."""
+        ...
+
+    def reseat(self, seats: IntArray, users: IntArray, luck: BitArray) -> None:
+        """Let these users begin a session in seats that others have left."""
+        ...
+
+
+@runtime_checkable
+class Population(Protocol):
+    """Reacts to pages. One fitted population serves any number of sessions at once."""
+
+    def fit(self, dataset: Dataset) -> None:
+        """Learn who the users are, from training rows only; called once, before anybody enters."""
+        ...
+
+    def enter(self, users: IntArray, luck: BitArray) -> Sessions:
+        """Seat these users in this order, each at the start of a session.
+
+        `luck` is each one's bits for (seed, user): all chance must come from them by `chance.mix`, so that
+        a reaction depends neither on the batch nor on the order of the answers.
+        """
+        ...

@@ -1,0 +1,160 @@
+"""A run's folder: its manifest, its log, and the tables that make it readable on its own.
+
+    manifest.json     what was run: scenario, versions, seeds, the data's fingerprint, how far it came
+    scenario.yaml     the scenario with all values used
+    events/ pages/    the event log
+    items.parquet     item_id, title, categories, year, train_count
+    users.parquet     user_id, train_count, mean_popularity, categories (shares of their history)
+    rankings/         one file per policy: the offline ranking against held-out items
+    metrics.json      {policy: {metric: {mean, low, high, n}}}
+    comparisons.json  policies against each other on the same users
+    report.html
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .dataset import Dataset
+from .errors import RunError
+from .eventlog import EventLog
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """What a run hands on, and nothing else."""
+
+    folder: Path
+
+    @staticmethod
+    def open(folder: Path) -> "RunDir":
+        """Return the run in this folder, or say that there is none."""
+        if not (folder / "manifest.json").is_file():
+            raise RunError(f"{folder}: no run here (it has no manifest.json); `simenv run` makes one")
+        return RunDir(folder)
+
+    @property
+    def log(self) -> EventLog:
+        """The event log."""
+        return EventLog(self.folder)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What was run."""
+        return dict(self.read_json("manifest.json"))
+
+    @cached_property
+    def events(self) -> pa.Table:
+        """One row per shown item."""
+        return self.log.events()
+
+    @cached_property
+    def pages(self) -> pa.Table:
+        """One row per page."""
+        return self.log.pages()
+
+    @cached_property
+    def items(self) -> pa.Table:
+        """The catalogue, by the data set's own ids."""
+        return self._table("items.parquet")
+
+    @cached_property
+    def users(self) -> pa.Table:
+        """The users and what their histories were like."""
+        return self._table("users.parquet")
+
+    @cached_property
+    def rankings(self) -> dict[str, pa.Table]:
+        """Each policy's offline ranking: user_id, rank, item_id, relevant, relevant_count; {} if none was made."""
+        paths = sorted((self.folder / "rankings").glob("*.parquet"))
+        return {path.stem: pq.read_table(path) for path in paths}
+
+    def read_json(self, name: str) -> Any:
+        """Return what a JSON file of the run says."""
+        path = self.folder / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{path}: missing; `simenv rescore {self.folder}` writes what follows from the log") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise RunError(f"{path}: not readable as JSON ({error}); the file is damaged") from None
+
+    def write_json(self, name: str, content: object) -> None:
+        """Write a JSON file of the run in one move."""
+        self.write_text(name, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file of the run in one move."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / name
+        unfinished = path.with_name(f".{name}.unfinished")
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """Write a table of the run in one move."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        pq.write_table(table, unfinished, compression="zstd")
+        unfinished.replace(path)
+
+    def write_world(self, train: Dataset) -> None:
+        """Write the catalogue and the users as the training rows show them."""
+        self.write_table("items.parquet", item_table(train))
+        self.write_table("users.parquet", user_table(train))
+
+    def _table(self, name: str) -> pa.Table:
+        try:
+            return pq.read_table(self.folder / name)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise RunError(f"{self.folder / name}: missing or damaged ({error})") from None
+
+
+def item_table(train: Dataset) -> pa.Table:
+    """Return the catalogue with each item's number of training rows."""
+    catalog = train.catalog
+    return pa.table(
+        {
+            "item_id": pa.array(catalog.ids.tolist()),
+            "title": pa.array(catalog.titles.tolist(), pa.string()),
+            "categories": pa.array([list(names) for names in catalog.categories], pa.list_(pa.string())),
+            "year": pa.array(catalog.years.astype(np.float64), from_pandas=True),
+            "train_count": train.popularity.astype(np.int64),
+        }
+    )
+
+
+def user_table(train: Dataset) -> pa.Table:
+    """Return the users with the length, the popularity and the categories of their histories."""
+    counts = np.diff(train.starts)
+    log = train.interactions
+    popularity = np.bincount(log.users, train.popularity[log.items].astype(float), len(train.users))
+    matrix = train.catalog.category_matrix.astype(np.float64)
+    matrix /= np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    taste = np.zeros((len(train.users), matrix.shape[1]))
+    for category in range(matrix.shape[1]):
+        taste[:, category] = np.bincount(log.users, matrix[log.items, category], len(train.users))
+    taste /= np.maximum(taste.sum(axis=1, keepdims=True), 1e-12)
+    return pa.table(
+        {
+            "user_id": pa.array(train.users.ids.tolist()),
+            "train_count": counts.astype(np.int64),
+            "mean_popularity": popularity / np.maximum(counts, 1),
+            "categories": pa.array(taste.tolist(), pa.list_(pa.float64())),
+        }
+    )
+
+
+Metrics = Mapping[str, Mapping[str, Mapping[str, float]]]  # policy, metric, {mean, low, high, n}
