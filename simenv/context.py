@@ -47,7 +47,7 @@ class Context:
             best = np.argpartition(-scores, wanted - 1, axis=1)[:, :wanted]
         else:
             best = np.broadcast_to(np.arange(wanted), (len(scores), wanted))
-        best = np.sort(best, axis=1)
+        best = np.sort(_settle_ties(scores, best), axis=1)
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
         items = np.take_along_axis(best, order, axis=1)
         gone = np.isneginf(np.take_along_axis(scores, items, axis=1))
@@ -68,3 +68,17 @@ class Context:
         matrix = sparse.csr_array((data, (np.concatenate([places, where]), items)), shape=size)
         matrix.sum_duplicates()
         return matrix
+
+
+def _settle_ties(scores: FloatArray, best: IntArray) -> IntArray:
+    """Give the last places to the lowest of the items that tie for them."""
+    chosen = np.take_along_axis(scores, best, axis=1)
+    last = chosen.min(axis=1, keepdims=True)
+    more = (scores == last).sum(axis=1) > (chosen == last).sum(axis=1)
+    more &= np.isfinite(last[:, 0])
+    if not more.any():
+        return best
+    best = best.copy()
+    size = best.shape[1]
+    best[more] = np.argsort(-scores[more], axis=1, kind="stable")[:, :size]
+    return best

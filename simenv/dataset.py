@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .arrays import FloatArray, IdArray, IntArray, WordArray
 from .catalog import Catalog
@@ -66,16 +68,28 @@ class Dataset:
         """A hash of everything in it: two data sets with one fingerprint are the same."""
         digest = hashlib.blake2b(digest_size=16)
         log = self.interactions
-        for part in (log.users, log.items, log.ratings, log.times, self.catalog.years):
-            digest.update(np.ascontiguousarray(part).tobytes())
+        parts: list[tuple[NDArray[Any], str]] = [
+            (log.users, "<i4"),
+            (log.items, "<i4"),
+            (log.ratings, "<f4"),
+            (log.times, "<i8"),
+            (self.catalog.years, "<f8"),
+        ]
+        if log.strengths is not None:
+            parts.append((log.strengths, "<f4"))
+        for part, kind in parts:
+            digest.update(part.astype(kind).tobytes())
         words = (
             self.catalog.ids.tolist(),
             self.users.ids.tolist(),
             self.catalog.titles.tolist(),
             self.catalog.categories,
             self.catalog.descriptions.tolist(),
+            sorted((name, column.tolist()) for name, column in self.users.attributes.items()),
         )
         digest.update(repr(words).encode())
+        for name, column in sorted(self.published.items()):
+            digest.update(f"{name}: {' '.join(column.tolist())}".encode())
         return digest.hexdigest()
 
 

@@ -18,6 +18,7 @@ class Interactions:
     items: IntArray  # [N]
     ratings: FloatArray  # [N], NaN where implicit
     times: IntArray  # [N] seconds, NO_TIME where absent
+    strengths: FloatArray | None = None  # [N] how much, such as hours played; NaN where absent
 
     def __len__(self) -> int:
         return len(self.users)
@@ -50,7 +51,10 @@ class Interactions:
 
     def __getitem__(self, rows: BoolArray | IntArray) -> "Interactions":
         """Return some of the rows; a mask or rising row numbers keep them sorted."""
-        return Interactions(self.users[rows], self.items[rows], self.ratings[rows], self.times[rows])
+        strengths = None if self.strengths is None else self.strengths[rows]
+        return Interactions(
+            self.users[rows], self.items[rows], self.ratings[rows], self.times[rows], strengths
+        )
 
     @cached_property
     def has_ratings(self) -> bool:

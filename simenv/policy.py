@@ -1,10 +1,8 @@
 """The contract of a policy: whoever fills a page."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from .arrays import IntArray
+from .arrays import FloatArray, IntArray
 from .context import Context
 from .dataset import Dataset
 from .pages import Page, Reaction
@@ -33,16 +31,9 @@ class Observer(Protocol):
 
 
 @runtime_checkable
-class Storable(Protocol):
-    """A policy whose fitted state can be kept in a folder."""
+class Chancy(Protocol):
+    """A policy that draws its pages and knows how likely they were."""
 
-    def save(self, folder: Path) -> None:
-        """Write all that `load` needs into the folder."""
+    def propensities(self, context: Context, items: IntArray) -> FloatArray:
+        """Return how likely each item was to stand where it stands: [B, k]."""
         ...
-
-    def load(self, folder: Path, dataset: Dataset) -> None:
-        """Take up the fitted state that `save` wrote for this data set."""
-        ...
-
-
-Options = Mapping[str, Any]

@@ -1,0 +1,73 @@
+"""Users who answer from a log: what they really said, and nothing where they said nothing."""
+
+import numpy as np
+
+from simenv.arrays import BitArray, FloatArray, IntArray
+from simenv.dataset import Dataset, disliked_to, liked_from
+from simenv.errors import SimenvError
+from simenv.interactions import Interactions
+from simenv.pages import Grade, Page, Reaction
+
+
+class ReplayPopulation:
+    """Grades an item as its user did in the held-out log; one without an answer there is PASSED, and unknown.
+
+    Nobody leaves: a log of choices does not say when its users had enough.
+    """
+
+    about = "answers from held-out logged interactions; items without one are passed and marked unknown"
+
+    def __init__(self, held_out: Interactions) -> None:
+        if not len(held_out):
+            raise SimenvError("replay: the split holds nothing out to answer from; choose one with test rows")
+        self.held_out = held_out
+
+    def fit(self, dataset: Dataset) -> None:
+        """Index the held-out answers; nothing is learnt."""
+        log = self.held_out
+        self.item_count = len(dataset.catalog)
+        places = log.users.astype(np.int64) * self.item_count + log.items
+        order = np.argsort(places, kind="stable")
+        self.places, self.ratings = places[order], log.ratings[order]
+        like = liked_from(np.concatenate([log.ratings, dataset.interactions.ratings]))
+        dislike = disliked_to(np.concatenate([log.ratings, dataset.interactions.ratings]))
+        grades = np.full(len(log), Grade.VIEWED, dtype=np.int8)
+        grades[(self.ratings >= like) | np.isnan(self.ratings)] = Grade.LIKED
+        grades[self.ratings <= dislike] = Grade.DISLIKED
+        self.grades = grades
+
+    def enter(self, users: IntArray, luck: BitArray) -> "Replay":  # noqa: ARG002
+        """Seat these users in this order; their answers need no luck."""
+        return Replay(self)
+
+
+class Replay:
+    """Sessions answered from the log."""
+
+    def __init__(self, population: ReplayPopulation) -> None:
+        self.log = population
+
+    def reseat(self, seats: IntArray, users: IntArray, luck: BitArray) -> None:
+        """Let these users begin a session; nothing is kept between pages."""
+
+    def react(self, page: Page) -> Reaction:
+        """Return what the users said of these items."""
+        wanted = page.users[:, None].astype(np.int64) * self.log.item_count + page.items
+        found = np.minimum(np.searchsorted(self.log.places, wanted), len(self.log.places) - 1)
+        shown = page.items >= 0
+        known = shown & (self.log.places[found] == wanted)
+        grades = np.where(known, self.log.grades[found], np.where(shown, Grade.PASSED, Grade.UNSEEN))
+        ratings = np.where(known, self.log.ratings[found], np.float32(np.nan))
+        return Reaction(
+            grades.astype(np.int8),
+            ratings,
+            _satisfaction(known, grades),
+            np.zeros(len(page.users), dtype=bool),
+            np.full(len(page.users), "", dtype=object),
+            known,
+        )
+
+
+def _satisfaction(known: IntArray, grades: IntArray) -> FloatArray:
+    """Return 1 to 10 by the share of the page that is known to be liked."""
+    return (1 + 9 * ((grades == Grade.LIKED) & known).mean(axis=1)).astype(np.float32)

@@ -1,0 +1,94 @@
+"""The names a user may type. A stranger's is `package.module:Name`, or comes by an entry point."""
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from simenv.errors import ScenarioError
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """Where a class is, what it is, and which gifts of the runner it takes by keyword."""
+
+    path: str
+    about: str
+    takes: tuple[str, ...] = ()
+
+
+POLICIES = {
+    "random": Name("simenv.recommenders.random:Random", "items in an order drawn for each user"),
+    "pop": Name("simenv.recommenders.pop:Pop", "the most popular items first"),
+    "item-knn": Name("simenv.recommenders.item_knn:ItemKNN", "items like those of the user's history"),
+    "ease": Name("simenv.recommenders.ease:Ease", "a linear item-to-item model in closed form"),
+    "oracle": Name("simenv.recommenders.oracle:Oracle", "upper bound, where the truth is known", ("truth",)),
+    "anti-oracle": Name(
+        "simenv.recommenders.oracle:AntiOracle", "lower bound, where the truth is known", ("truth",)
+    ),
+}
+POPULATIONS = {
+    "choice": Name("simenv.agents.choice:ChoicePopulation", "statistical users fitted to training rows"),
+    "truth": Name("simenv.agents.truth:TruthPopulation", "the made world's own users", ("truth",)),
+    "replay": Name(
+        "simenv.agents.replay:ReplayPopulation", "answers from held-out logged interactions", ("held_out",)
+    ),
+}
+TABLES = {"policy": POLICIES, "population": POPULATIONS}
+GROUPS = {"policy": "simenv.policies", "population": "simenv.populations"}
+
+
+def known_names(kind: str) -> dict[str, Name]:
+    """Return every policy or population that can be named, installed plug-ins included."""
+    plugged = {
+        point.name: Name(point.value, f"from {point.dist.name if point.dist else 'a plug-in'}")
+        for point in entry_points(group=GROUPS[kind])
+    }
+    return plugged | TABLES[kind]
+
+
+def build(kind: str, name: str, options: Mapping[str, Any], gifts: Mapping[str, object]) -> Any:
+    """Return the policy or population of this name, made with these options.
+
+    `gifts` is what the runner can lend by keyword to those that take it: the truth of a made world, and
+    the held-out rows.
+    """
+    entry = find(kind, name)
+    lent = {}
+    for gift in entry.takes:
+        if gifts.get(gift) is None:
+            raise ScenarioError(f"{kind} '{name}' needs a data set whose {gift.replace('_', '-')} is known")
+        lent[gift] = gifts[gift]
+    maker = load(entry.path, kind)
+    try:
+        return maker(**lent, **options)
+    except TypeError as error:
+        raise ScenarioError(f"{kind} '{name}' with options {dict(options)}: {error}") from None
+
+
+def find(kind: str, name: str) -> Name:
+    """Return the entry of this name, or say which there are."""
+    if ":" in name:
+        return Name(name, "by its path")
+    known = known_names(kind)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise ScenarioError(
+            f"no {kind} '{name}'; there are {', '.join(sorted(known))}, or a class of your own as package.module:Name{hint}"
+        )
+    return known[name]
+
+
+def load(path: str, kind: str) -> Any:
+    """Return the class at `package.module:Name`."""
+    module, _, name = path.partition(":")
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise ScenarioError(f"{kind} '{path}': cannot import {module} ({error})") from None
+    if not hasattr(found, name):
+        raise ScenarioError(f"{kind} '{path}': module {module} has no {name}")
+    return getattr(found, name)

@@ -1,0 +1,61 @@
+"""The door that data come through: every problem names its file, its row and the remedy."""
+
+from pathlib import Path
+
+from ..errors import DataError
+
+CORRECT = "correct or drop the row"
+
+
+def problem(file: str, what: str, remedy: str, place: str = "", more: int = 0) -> str:
+    """Return the one line that tells a user of a problem; `more` other rows share it."""
+    where = f"{file}, {place}" if place else file
+    others = f" (and {more} more like it)" if more else ""
+    return f"{where}: {what}{others}; {remedy}"
+
+
+class Door:
+    """Where data come in: the first problem stops the reading."""
+
+    patience = 100  # rows still looked at after a problem, to tell a bad row from a bad column
+
+    def refuse(self, file: str, what: str, remedy: str, place: str = "", more: int = 0) -> None:
+        """Raise the problem; a door that gathers lets the other rows in."""
+        raise DataError(problem(file, what, remedy, place, more))
+
+
+class GatheringDoor(Door):
+    """Notes each problem and lets the other rows in, so that one reading finds them all."""
+
+    patience = 1 << 62
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def refuse(self, file: str, what: str, remedy: str, place: str = "", more: int = 0) -> None:
+        """Note the problem."""
+        self.problems.append(problem(file, what, remedy, place, more))
+
+
+STRICT = Door()
+
+
+def shown(path: Path) -> str:
+    """Return the path as a user may see it: as given, with `~` for the home directory."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) and path != home else str(path)
+
+
+def need_file(path: Path, remedy: str = "give the folder that holds it") -> Path:
+    """Return the path of a file that is there and not empty."""
+    if not path.is_file():
+        raise DataError(problem(shown(path), "no such file", remedy))
+    if not path.stat().st_size:
+        raise DataError(problem(shown(path), "the file is empty", "fetch or export it again"))
+    return path
+
+
+def need_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise unless the option has one of these values."""
+    if value not in choices:
+        raise DataError(f"{option}={value}: no such choice; there are {', '.join(choices)}")

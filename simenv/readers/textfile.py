@@ -1,0 +1,264 @@
+"""Tables in text files: read at once by pyarrow, and row by row where that stumbles."""
+
+import csv
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.csv
+
+from ..errors import DataError
+from .checks import CORRECT, Door, need_file, problem, shown
+
+CUT_OFF = "fetch it again, it is cut off or not a gzip file"
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """How a text file is laid out."""
+
+    columns: tuple[str, ...] = ()  # empty until read from the first line
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    quoted: bool = True
+    headed: bool = False  # the first line names the columns
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns asked for, and where each row stands in the file."""
+
+    file: str
+    data: Mapping[str, Any]  # pyarrow chunked arrays, null where blank
+    place: Callable[[int], str]  # of a row number, such as "line 7"
+
+
+def read_columns(path: Path, layout: TextLayout, kinds: Mapping[str, Any], door: Door) -> Columns:
+    """Return the columns named in `kinds`, each as its pyarrow type."""
+    need_file(path)
+    layout = named(path, layout)
+    need_columns(path, layout.columns, kinds)
+    try:
+        table = _read_at_once(path, layout, kinds)
+    except (pa.ArrowException, OSError, UnicodeError):
+        return _read_by_row(path, layout, kinds, door)
+
+    def place(row: int) -> str:
+        line, _ = next(islice(rows(path, layout, Tally()), row, None))
+        return f"line {line}"
+
+    return Columns(shown(path), {name: table[name] for name in kinds}, place)
+
+
+def named(path: Path, layout: TextLayout) -> TextLayout:
+    """Return the layout with its columns, from the file's first line where it has none."""
+    if layout.columns:
+        return layout
+    for _, fields in _fields(path, layout, Tally()):
+        return replace(layout, columns=tuple(field.strip() for field in fields), headed=True)
+    raise DataError(problem(shown(path), "the file is empty", "fetch or export it again"))
+
+
+def need_columns(path: Path, there: Sequence[str], needed: Iterable[str]) -> None:
+    """Raise where a column is missing."""
+    for column in needed:
+        if column not in there:
+            raise DataError(
+                problem(shown(path), f"no column '{column}'", f"its columns are {', '.join(there)}")
+            )
+
+
+def read_listing(
+    path: Path,
+    layout: TextLayout,
+    key: str,
+    door: Door,
+    needed: tuple[str, ...] = (),
+    whole: bool = True,
+) -> dict[int | str, dict[str, str]]:
+    """Return each row by its id in column `key`; ids are `whole` numbers or else texts."""
+    need_file(path)
+    layout = named(path, layout)
+    need_columns(path, layout.columns, (key, *needed))
+    tally = Tally()
+    listed: dict[int | str, dict[str, str]] = {}
+    lines: dict[int | str, int] = {}
+    for line, fields in rows(path, layout, tally):
+        row = dict(zip(layout.columns, fields, strict=True))
+        try:
+            one: int | str = int(row[key]) if whole else row[key].strip()
+        except ValueError:
+            what = f"{key} '{row[key]}' is not a whole number" if row[key] else f"{key} is blank"
+            tally.add("id", f"line {line}", what)
+            continue
+        if one == "":
+            tally.add("blank", f"line {line}", f"{key} is blank")
+        elif one in listed:
+            what = f"{key} {one} stands in line {lines[one]} already"
+            tally.add("twice", f"line {line}", what, "drop one of them")
+        else:
+            listed[one], lines[one] = row, line
+    tally.tell(shown(path), door)
+    if not listed:
+        raise DataError(problem(shown(path), "no row in it", "fetch or export it again"))
+    return listed
+
+
+class Tally:
+    """Problems of one kind are told once, with their number."""
+
+    def __init__(self) -> None:
+        self.first: dict[str, tuple[str, str, str]] = {}
+        self.count: dict[str, int] = {}
+
+    def add(self, kind: str, place: str, what: str, remedy: str = CORRECT) -> None:
+        """Note a problem of this kind."""
+        self.first.setdefault(kind, (what, remedy, place))
+        self.count[kind] = self.count.get(kind, 0) + 1
+
+    def tell(self, file: str, door: Door) -> None:
+        """Hand the problems to the door."""
+        for kind, (what, remedy, place) in self.first.items():
+            door.refuse(file, what, remedy, place, self.count[kind] - 1)
+
+
+def rows(path: Path, layout: TextLayout, tally: Tally) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line number and the fields of each row that has as many as the layout."""
+    fields = _fields(path, layout, tally)
+    if layout.headed:
+        next(fields, None)
+    for line, row in fields:
+        if len(row) == len(layout.columns):
+            yield line, row
+        else:
+            wanted = f"{len(row)} fields where {len(layout.columns)} are due ({', '.join(layout.columns)})"
+            tally.add("fields", f"line {line}", wanted)
+
+
+def _fields(path: Path, layout: TextLayout, tally: Tally) -> Iterator[tuple[int, list[str]]]:
+    lines = text_lines(path, layout.encoding, tally)
+    if len(layout.delimiter) > 1:
+        for line, text in lines:
+            if text.strip():
+                yield line, text.rstrip("\r\n").split(layout.delimiter)
+        return
+    last = [0]
+
+    def texts() -> Iterator[str]:
+        for line, text in lines:
+            last[0] = line
+            yield text
+
+    quoting = csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE
+    reader = csv.reader(texts(), delimiter=layout.delimiter, quoting=quoting)
+    while True:
+        start = last[0] + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            tally.add("csv", f"line {start}", str(error))
+            continue
+        if row and any(row):
+            yield start, row
+
+
+def text_lines(path: Path, encoding: str, tally: Tally) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line that can be read."""
+    number = 0
+    with open_bytes(path) as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                try:
+                    text = line.decode(encoding)
+                except UnicodeDecodeError as error:
+                    byte = f"byte {line[error.start]:#04x} is not {encoding} text"
+                    remedy = "save the file as UTF-8, or give its encoding (encoding=latin-1)"
+                    tally.add("encoding", f"line {number}", byte, remedy)
+                    continue
+                except LookupError:
+                    raise DataError(f"encoding={encoding}: no such encoding; try utf-8 or latin-1") from None
+                yield number, text.removeprefix("\ufeff") if number == 1 else text
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            what = f"cannot be unpacked ({error})"
+            raise DataError(problem(shown(path), what, CUT_OFF, f"line {number + 1}")) from None
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open the file, unpacked where its name ends in `.gz`."""
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _read_at_once(path: Path, layout: TextLayout, kinds: Mapping[str, Any]) -> Any:
+    # pyarrow knows delimiters of one character only: "::" is read as ":" with an empty column between.
+    names = list(layout.columns)
+    if layout.delimiter == "::":
+        names = [part for name in names for part in (name, f"after {name}")][:-1]
+    types = {name: kinds.get(name, pa.string()) for name in names}
+    return pyarrow.csv.read_csv(
+        path,
+        pyarrow.csv.ReadOptions(
+            column_names=names,
+            skip_rows=int(layout.headed),
+            encoding=layout.encoding,
+            block_size=1 << 24,
+        ),
+        pyarrow.csv.ParseOptions(
+            delimiter=layout.delimiter[0],
+            quote_char='"' if layout.quoted else False,
+            newlines_in_values=layout.quoted,
+        ),
+        pyarrow.csv.ConvertOptions(
+            column_types=types,
+            include_columns=list(kinds),
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )
+
+
+def _read_by_row(path: Path, layout: TextLayout, kinds: Mapping[str, Any], door: Door) -> Columns:
+    tally = Tally()
+    places = {name: layout.columns.index(name) for name in kinds}
+    values: dict[str, list[object]] = {name: [] for name in kinds}
+    numbers: list[int] = []
+    read = left = 0
+    for line, row in rows(path, layout, tally):
+        read += 1
+        converted = {}
+        for name, kind in kinds.items():
+            text = row[places[name]]
+            try:
+                converted[name] = converter(kind)(text) if text else None
+            except ValueError:
+                number = "a whole number" if pa.types.is_integer(kind) else "a number"
+                tally.add(name, f"line {line}", f"{name} '{text}' is not {number}")
+        if len(converted) == len(kinds):
+            numbers.append(line)
+            for name, value in converted.items():
+                values[name].append(value)
+        if tally.first:
+            left += 1
+            if left > door.patience:
+                break
+    for name in kinds:
+        if read > 1 and tally.count.get(name, 0) == read:
+            what, _, place = tally.first[name]
+            remedy = f"no row has a number there, so choose another column than '{name}' or correct it"
+            tally.first[name] = (what, remedy, place)
+    tally.tell(shown(path), door)
+    data = {name: pa.chunked_array([pa.array(values[name], kind)]) for name, kind in kinds.items()}
+    return Columns(shown(path), data, lambda row: f"line {numbers[row]}")
+
+
+def converter(kind: Any) -> Callable[[str], object]:
+    """Return what turns a text into a value of this pyarrow type."""
+    if pa.types.is_integer(kind):
+        return int
+    return float if pa.types.is_floating(kind) else str
