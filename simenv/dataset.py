@@ -26,6 +26,13 @@ class Users:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @cached_property
+    def ranks(self) -> IntArray:
+        """Each user's place in the order of the ids."""
+        ranks = np.empty(len(self), dtype=np.int64)
+        ranks[np.argsort(self.ids, kind="stable")] = np.arange(len(self))
+        return ranks
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

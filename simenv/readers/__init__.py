@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ..dataset import Dataset
-from ..errors import DataError
+from simenv.dataset import Dataset
+from simenv.errors import DataError
+
 from . import movielens, plain
 from .checks import GatheringDoor, shown
 from .home import data_home, imported

@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..arrays import BoolArray, FloatArray, IdArray, IntArray, WordArray
-from ..catalog import Catalog
-from ..dataset import Dataset, Users
-from ..errors import DataError
-from ..interactions import NO_TIME, Interactions
+from simenv.arrays import BoolArray, FloatArray, IdArray, IntArray, WordArray
+from simenv.catalog import Catalog
+from simenv.dataset import Dataset, Users
+from simenv.errors import DataError
+from simenv.interactions import NO_TIME, Interactions
+
 from .checks import CORRECT, Door, need_choice, problem
 
 LATEST = 4_102_444_800  # the year 2100, in seconds
@@ -144,7 +145,7 @@ def whole_if_all(column: Any) -> Any:
 def id_array(column: Any) -> IdArray:
     """Return ids as int64, or as str objects."""
     if pa.types.is_integer(column.type):
-        return column.to_numpy(zero_copy_only=False).astype(np.int64)
+        return np.asarray(column, dtype=np.int64)
     return np.array(column.to_pylist(), dtype=object)
 
 
@@ -166,7 +167,7 @@ def positions(column: Any, ids: IdArray) -> IntArray:
     """Return where each row's id stands among `ids`, -1 where it doesn't: [N]."""
     listed = pa.array(ids, column.type)
     found = pc.fill_null(pc.index_in(column, listed), -1)
-    return found.to_numpy(zero_copy_only=False).astype(np.int32)
+    return np.asarray(found, dtype=np.int32)
 
 
 def words(values: Sequence[str | None]) -> WordArray:
@@ -184,23 +185,24 @@ def bare_catalog(ids: IdArray) -> Catalog:
 
 def numbers(column: Any) -> FloatArray:
     """Return a column as floats, NaN where blank."""
-    return column.cast(pa.float32()).to_numpy().astype(np.float32, copy=False)
+    return np.asarray(column.cast(pa.float32()), dtype=np.float32)
 
 
 def seconds(column: Any) -> IntArray:
     """Return a column as whole seconds, NO_TIME where blank."""
-    return pc.fill_null(column.cast(pa.int64()), NO_TIME).to_numpy()
+    return np.asarray(pc.fill_null(column.cast(pa.int64()), NO_TIME), dtype=np.int64)
 
 
 def _with_ids(log: Log, door: Door) -> Log:
-    for what in ("user", "item"):
-        ids = log.users if what == "user" else log.items
-        blank = pc.is_null(ids)
-        if not pa.types.is_integer(ids.type):
-            blank = pc.or_(blank, pc.equal(pc.fill_null(pc.utf8_trim_whitespace(ids), ""), ""))
-        rows = blank.to_numpy(zero_copy_only=False)
-        log = log.refuse(door, rows, lambda _, what=what: f"the {what} id is blank", CORRECT)
-    return log
+    log = log.refuse(door, is_blank(log.users), lambda _: "the user id is blank", CORRECT)
+    return log.refuse(door, is_blank(log.items), lambda _: "the item id is blank", CORRECT)
+
+
+def is_blank(ids: Any) -> BoolArray:
+    """Tell which ids are missing, or hold nothing but spaces."""
+    if pa.types.is_integer(ids.type):
+        return np.asarray(pc.is_null(ids), dtype=bool)
+    return np.asarray(pc.equal(pc.utf8_trim_whitespace(pc.fill_null(ids, "")), ""), dtype=bool)
 
 
 def _with_ratings(log: Log, door: Door, allowed: tuple[float, float] | None) -> Log:

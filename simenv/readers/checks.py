@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..errors import DataError
+from simenv.errors import DataError
 
 CORRECT = "correct or drop the row"
 

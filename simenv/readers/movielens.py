@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..catalog import Catalog
-from ..dataset import Dataset, Users
-from ..errors import DataError
+from simenv.catalog import Catalog
+from simenv.dataset import Dataset, Users
+from simenv.errors import DataError
+
 from .assembly import Log, as_ids, assemble, ids_of, numbers, seconds, sorted_ids, words
 from .checks import STRICT, Door, need_file, problem, shown
 from .textfile import TextLayout, read_columns, read_listing
@@ -116,10 +117,8 @@ def _hundred_k(source: Path, door: Door) -> Parts:
     catalog = _catalog(films, lambda film: [genre for genre in GENRES[1:] if film[genre] == "1"])
     users = None
     if (source / "u.user").exists():
-        columns = ("user", "age", "gender", "occupation", "zip_code")
-        users = _users(
-            read_listing(source / "u.user", TextLayout(columns, "|", "latin-1", quoted=False), "user", door)
-        )
+        people = TextLayout(("user", "age", "gender", "occupation", "zip_code"), "|", "latin-1", quoted=False)
+        users = _users(read_listing(source / "u.user", people, "user", door))
     for split in SPLITS:
         if (source / f"{split}.base").exists() and (source / f"{split}.test").exists():
             log = _with_split(log, split, source, layout, door)

@@ -17,12 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..arrays import IdArray, IntArray, WordArray
-from ..catalog import Catalog
-from ..dataset import Dataset, Users
-from ..errors import DataError
-from ..interactions import NO_TIME
-from .assembly import Log, as_ids, assemble, id_array, numbers, positions, seconds, words
+from simenv.arrays import IdArray, IntArray, WordArray
+from simenv.catalog import Catalog
+from simenv.dataset import Dataset, Users
+from simenv.errors import DataError
+from simenv.interactions import NO_TIME
+
+from .assembly import Log, as_ids, assemble, id_array, is_blank, numbers, seconds, words
 from .checks import CORRECT, STRICT, Door, need_file, problem, shown
 
 SPLIT_WORDS = {
@@ -171,7 +172,7 @@ def _split_words(column: Any, name: str, file: str, door: Door) -> WordArray:
             door.refuse(file, what, "write train, valid or test, or leave it blank", place)
         known.append(plain or "")
     codes = pc.fill_null(coded.indices, len(known)).to_numpy()
-    return words([*known, ""])[codes]
+    return np.asarray(words([*known, ""])[codes], dtype=object)
 
 
 def _with_split(log: Log, path: Path, door: Door) -> Log:
@@ -239,11 +240,7 @@ def _listed_once(table: Any, column: str, file: str, door: Door) -> tuple[IdArra
     """Return the ids and the rows they stand in, less blank and repeated ones."""
     what = column.removesuffix("_id")
     listed = as_ids(table[column], f"{file}: {column}")
-    blank = pc.is_null(listed).to_numpy(zero_copy_only=False)
-    if not pa.types.is_integer(listed.type):
-        blank |= pc.equal(pc.fill_null(pc.utf8_trim_whitespace(listed), ""), "").to_numpy(
-            zero_copy_only=False
-        )
+    blank = is_blank(listed)
     if blank.any():
         place = _row(int(blank.argmax()))
         door.refuse(file, f"the {what} id is blank", CORRECT, place, int(blank.sum()) - 1)

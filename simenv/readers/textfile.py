@@ -12,7 +12,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.csv
 
-from ..errors import DataError
+from simenv.errors import DataError
+
 from .checks import CORRECT, Door, need_file, problem, shown
 
 CUT_OFF = "fetch it again, it is cut off or not a gzip file"
@@ -154,8 +155,11 @@ def _fields(path: Path, layout: TextLayout, tally: Tally) -> Iterator[tuple[int,
             last[0] = line
             yield text
 
-    quoting = csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE
-    reader = csv.reader(texts(), delimiter=layout.delimiter, quoting=quoting)
+    reader = csv.reader(
+        texts(),
+        delimiter=layout.delimiter,
+        quoting=csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE,
+    )
     while True:
         start = last[0] + 1
         try:
