@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -62,10 +63,11 @@ def build(kind: str, name: str, options: Mapping[str, Any], gifts: Mapping[str, 
             raise ScenarioError(f"{kind} '{name}' needs a data set whose {gift.replace('_', '-')} is known")
         lent[gift] = gifts[gift]
     maker = load(entry.path, kind)
+    taken = [option for option in inspect.signature(maker).parameters if option not in lent]
     try:
         return maker(**lent, **options)
-    except TypeError as error:
-        raise ScenarioError(f"{kind} '{name}' with options {dict(options)}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise ScenarioError(f"{kind} '{name}': {error}; it takes {', '.join(taken) or 'no options'}") from None
 
 
 def find(kind: str, name: str) -> Name:

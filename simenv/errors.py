@@ -1,5 +1,8 @@
 """The errors a user may meet: each says what was wrong, where, and what would be right."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SimenvError(Exception):
     """Something a user can mend; the command line prints it and exits with 2."""
@@ -26,3 +29,14 @@ class MissingExtra(SimenvError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an optional dependency: pip install 'simenv[{extra}]'")
+
+
+@contextmanager
+def blame(who: str, deed: str) -> Iterator[None]:
+    """Turn a stranger's exception into an error that names whose code failed, and where."""
+    try:
+        yield
+    except SimenvError as error:
+        raise type(error)(f"{who}, {deed}: {error}") from error
+    except Exception as error:
+        raise SimenvError(f"{who} failed in {deed}: {type(error).__name__}: {error}") from error

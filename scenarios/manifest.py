@@ -1,0 +1,69 @@
+"""What a run's folder says of the run: enough to repeat it, and to tell it from another."""
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import simenv
+from simenv.errors import RunError
+
+from .stage import Stage
+
+NOT_MEASURED = {
+    "verdict": "not measured",
+    "note": "These users have not been held against real ones; take the ranking as a rehearsal.",
+}
+
+
+def make_manifest(stage: Stage, command: str) -> dict[str, Any]:
+    scenario, train = stage.scenario, stage.split.train
+    return {
+        "simenv": simenv.__version__,
+        "scenario": scenario.name,
+        "question": scenario.question,
+        "status": "running",
+        "dataset": {
+            "name": train.name,
+            "fingerprint": train.fingerprint,
+            "users": len(train.users),
+            "items": len(train.catalog),
+            "train_rows": len(train.interactions),
+            "test_rows": len(stage.split.test),
+            "split": stage.split.protocol,
+        },
+        "population": {"name": scenario.population.name, "options": scenario.population.options},
+        "policies": [
+            {"label": policy.label, "name": policy.name, "options": policy.options} for policy in scenario.policies
+        ],
+        "seeds": scenario.seeds,
+        "users": len(stage.users),
+        "page_size": scenario.page_size,
+        "max_pages": scenario.max_pages,
+        "leave_out_past": scenario.leave_out_past,
+        "leave_out_shown": scenario.leave_out_shown,
+        "offline": scenario.offline,
+        "fidelity": NOT_MEASURED,
+        "empty_places": {},
+        "seconds": {},
+        "versions": {"python": platform.python_version(), "numpy": np.__version__, "pyarrow": pa.__version__},
+        "command": command,
+    }
+
+
+SAME = (
+    "simenv", "dataset", "population", "policies", "seeds", "users", "page_size", "max_pages",
+    "leave_out_past", "leave_out_shown", "offline",
+)  # fmt: skip
+
+
+def check_same(there: dict[str, Any], here: dict[str, Any], folder: Path) -> None:
+    """Say so when the run in the folder is another one than that to be resumed."""
+    for name in SAME:
+        if there.get(name) != here[name]:
+            raise RunError(
+                f"{folder}: cannot resume, the run there has {name} {there.get(name)} and this one {here[name]};"
+                " use the same scenario and settings, or another --out"
+            )

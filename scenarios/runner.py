@@ -1,0 +1,172 @@
+"""Runs a scenario: every policy before the same users, into one run's folder."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simenv.arrays import IntArray
+from simenv.errors import RunError, blame
+from simenv.loop import PageLoop
+from simenv.metrics import measure
+from simenv.play import play
+from simenv.policy import Policy
+from simenv.population import Population
+from simenv.ranking import ranking_table
+from simenv.reports.report import write_report
+from simenv.rundir import RunDir
+
+from .manifest import check_same, make_manifest
+from .names import build
+from .scenario import NamedPolicy, Scenario
+from .stage import Stage, set_stage
+
+LOG = logging.getLogger(__name__)
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a stage has come."""
+
+    stage: str
+    done: int
+    total: int
+
+
+Watcher = Callable[[Step], None]
+
+
+def run(
+    scenario: Scenario,
+    folder: Path,
+    *,
+    resume: bool = False,
+    command: str = "",
+    watch: Watcher = lambda step: None,
+) -> RunDir:
+    """Run a scenario into a folder and return the run; what a resumed run has finished is not done again."""
+    stage = set_stage(scenario)
+    result = _open_folder(stage, folder, resume, command)
+    seconds: dict[str, float] = {}
+    try:
+        _simulate(stage, result, seconds, watch)
+    except BaseException as error:
+        status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+        _note(result, status=status, seconds=seconds)
+        raise
+    begin = time.perf_counter()
+    rescore(result)
+    seconds["metrics"] = round(time.perf_counter() - begin, 3)
+    _note(result, status="complete", seconds=seconds)
+    write_report(RunDir.open(folder))
+    return RunDir.open(folder)
+
+
+def rescore(result: RunDir) -> None:
+    """Write a run's metrics and comparisons again, from its log alone."""
+    metrics, comparisons = measure(result)
+    result.write_json("metrics.json", metrics)
+    result.write_json("comparisons.json", comparisons)
+
+
+def _open_folder(stage: Stage, folder: Path, resume: bool, command: str) -> RunDir:
+    result = RunDir(folder)
+    manifest = make_manifest(stage, command)
+    if (folder / "manifest.json").exists():
+        if not resume:
+            raise RunError(f"{folder}: there is a run here already; add --resume to go on with it, or choose another --out")
+        check_same(result.manifest, manifest, folder)
+        manifest["seconds"] = result.manifest.get("seconds", {})
+    elif folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder}: not empty and not a run; choose another --out")
+    result.write_text("scenario.yaml", stage.scenario.text())
+    result.write_world(stage.split.train)
+    result.write_json("manifest.json", manifest)
+    return RunDir(folder)
+
+
+def _note(result: RunDir, **news: Any) -> None:
+    manifest = RunDir(result.folder).manifest
+    spent = manifest.get("seconds", {})
+    news["seconds"] = spent | {name: round(spent.get(name, 0) + more, 3) for name, more in news["seconds"].items()}
+    result.write_json("manifest.json", manifest | news)
+
+
+class _Cast:
+    """Makes and fits policies and the population when they are first needed, and keeps the time."""
+
+    def __init__(self, stage: Stage, seconds: dict[str, float]) -> None:
+        self.stage = stage
+        self.seconds = seconds
+        self._population: Population | None = None
+
+    def policy(self, chosen: NamedPolicy) -> Policy:
+        made: Policy = build("policy", chosen.name, chosen.options, self.stage.gifts)
+        self._fit(made, f"policy '{chosen.label}'", f"fit {chosen.label}")
+        return made
+
+    def population(self) -> Population:
+        if self._population is None:
+            chosen = self.stage.scenario.population
+            made: Population = build("population", chosen.name, chosen.options, self.stage.gifts)
+            self._fit(made, f"population '{chosen.name}'", "fit population")
+            self._population = made
+        return self._population
+
+    def _fit(self, made: Policy | Population, who: str, stage: str) -> None:
+        begin = time.perf_counter()
+        with blame(who, "fit"):
+            made.fit(self.stage.split.train)
+        self.seconds[stage] = time.perf_counter() - begin
+        LOG.info("%s fitted in %.2f s", who, self.seconds[stage])
+
+
+def _simulate(stage: Stage, result: RunDir, seconds: dict[str, float], watch: Watcher) -> None:
+    """Let every policy meet the users who are not finished with it."""
+    scenario, train = stage.scenario, stage.split.train
+    cast = _Cast(stage, seconds)
+    left = _unfinished(stage, result)
+    total = len(scenario.policies) * len(scenario.seeds) * len(stage.users)
+    done = total - sum(map(len, left.values()))
+    for chosen in scenario.policies:
+        label = chosen.label
+        ranking = f"rankings/{label}.parquet"
+        unranked = bool(scenario.offline) and len(stage.split.test) > 0 and not (result.folder / ranking).exists()
+        if not unranked and not any(len(left[label, seed]) for seed in scenario.seeds):
+            continue
+        watch(Step(f"fitting {label}", done, total))
+        policy = cast.policy(chosen)
+        if unranked and scenario.offline:
+            with blame(f"policy '{label}'", "recommend"):
+                result.write_table(ranking, ranking_table(stage.split, policy, stage.users, scenario.offline))
+        loop = PageLoop(
+            train,
+            cast.population(),
+            page_size=scenario.page_size,
+            max_pages=scenario.max_pages,
+            leave_out_past=scenario.leave_out_past,
+            leave_out_shown=scenario.leave_out_shown,
+        )
+        begin = time.perf_counter()
+        for seed in scenario.seeds:
+            users = left[label, seed]
+            with blame(f"policy '{label}'", "recommend"):
+                for count, turns in play(loop, policy, users, seed, batch_size=scenario.batch_size):
+                    result.log.write(label, seed, train, turns)
+                    done += count
+                    watch(Step(f"{label}, seed {seed}", done, total))
+        seconds["simulate"] = seconds.get("simulate", 0) + time.perf_counter() - begin
+
+
+def _unfinished(stage: Stage, result: RunDir) -> dict[tuple[str, int], IntArray]:
+    """Return, for each policy and seed, the users whose sessions are not in the log."""
+    ids = stage.split.train.users.ids
+    left = {}
+    for policy in stage.scenario.policies:
+        for seed in stage.scenario.seeds:
+            finished = result.log.finished(policy.label, seed)
+            mine = [user for user in stage.users.tolist() if ids[user] not in finished]
+            left[policy.label, seed] = np.array(mine, dtype=np.int32)
+    return left

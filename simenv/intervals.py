@@ -1,0 +1,117 @@
+"""Intervals over users, and policies compared in pairs on the same users."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr, stdtrit
+
+from .arrays import FloatArray
+from .chance import stream
+
+LEVEL = 0.95
+DRAWS = 2000
+FLIPS = 9999
+BLOCK = 500  # draws held at once
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean over users and where it would lie for other users of the same kind."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    p: float = math.nan  # of a paired difference: how often chance alone gives one as large
+
+
+def means(values: FloatArray, *, seed: int = 0) -> list[Interval]:
+    """Return the interval of each column's mean [n users, columns], by bootstrap over users.
+
+    Users are resampled, the same ones for every column; NaN counts for no user. Percentiles are widened
+    for small n (Hesterberg 2015, "expanded percentile").
+    """
+    known = np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+    counts = known.sum(axis=0)
+    mean = np.divide(filled.sum(axis=0), counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
+    drawn = []
+    for weights in resamples(len(values), seed):
+        mass = weights @ known.astype(np.float64)
+        total = weights @ filled
+        drawn.append(np.divide(total, mass, out=np.full_like(total, np.nan), where=mass > 0))
+    draws = np.vstack(drawn) if drawn else np.empty((0, values.shape[1]))
+    return [
+        _percentiles(float(mean[column]), draws[:, column], int(counts[column]))
+        for column in range(values.shape[1])
+    ]
+
+
+def paired(one: FloatArray, other: FloatArray, *, seed: int = 0) -> Interval:
+    """Return the mean difference of two values for the same users, its interval and its p-value."""
+    return differences((one - other)[:, None], seed=seed)[0]
+
+
+def differences(values: FloatArray, *, seed: int = 0) -> list[Interval]:
+    """Return the interval and p-value of each column of paired differences [n users, columns].
+
+    The p-value is that of a sign-flip test: under no difference each user's sign is a coin's.
+    """
+    known = np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+    size = np.abs(filled.sum(axis=0))
+    rng = stream(seed, "sign flips")
+    beyond = np.zeros(values.shape[1])
+    for begin in range(0, FLIPS, BLOCK):
+        rows = min(BLOCK, FLIPS - begin)
+        signs = 2.0 * rng.integers(2, size=(rows, len(values)), dtype=np.int8) - 1
+        beyond += (np.abs(signs @ filled) >= size * (1 - 1e-12)).sum(axis=0)
+    chances = (1 + beyond) / (1 + FLIPS)
+    return [
+        Interval(one.mean, one.low, one.high, one.n, float(chance) if one.n else math.nan)
+        for one, chance in zip(means(values, seed=seed), chances, strict=True)
+    ]
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number by Holm's step-down rule; NaN stays out of the count."""
+    known = [place for place, chance in enumerate(chances) if not math.isnan(chance)]
+    corrected = [math.nan] * len(chances)
+    floor = 0.0
+    for done, place in enumerate(sorted(known, key=lambda place: chances[place])):
+        floor = max(floor, min(1.0, (len(known) - done) * chances[place]))
+        corrected[place] = floor
+    return corrected
+
+
+def resamples(count: int, seed: int, draws: int = DRAWS) -> Iterator[FloatArray]:
+    """Yield blocks of bootstrap weights [draws, count]: how often each user was drawn."""
+    rng = stream(seed, "bootstrap")
+    for begin in range(0, draws if count else 0, BLOCK):
+        rows = min(BLOCK, draws - begin)
+        drawn = rng.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
+        weights = np.bincount(drawn.reshape(-1), minlength=rows * count).reshape(rows, count)
+        yield weights.astype(np.float64)
+
+
+def around(estimate: float, drawn: FloatArray, n: int, bounds: tuple[float, float]) -> Interval:
+    """Return an interval by the spread of resampled values, for figures that resampling shifts.
+
+    A resample holds fewer different users than the sample, so it covers less of a catalogue: its spread
+    can be used, its middle cannot.
+    """
+    if n < 2:
+        return Interval(estimate, math.nan, math.nan, n)
+    reach = float(stdtrit(n - 1, 0.5 + LEVEL / 2)) * float(drawn.std(ddof=1))
+    return Interval(estimate, max(bounds[0], estimate - reach), min(bounds[1], estimate + reach), n)
+
+
+def _percentiles(mean: float, drawn: FloatArray, n: int) -> Interval:
+    if n < 2:
+        return Interval(mean, math.nan, math.nan, n)
+    tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - LEVEL) / 2)))
+    known = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(known, [tail, 1 - tail])
+    return Interval(mean, float(low), float(high), n)

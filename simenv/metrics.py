@@ -1,0 +1,371 @@
+"""What is read out of the event log: metrics per page, session and run, with intervals over users."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+import pyarrow as pa
+from scipy import sparse
+
+from .arrays import FloatArray, IntArray
+from .intervals import Interval, around, differences, holm, means, resamples
+from .pages import GRADE_WORDS, Grade, watched
+from .rundir import RunDir
+
+RUN_DRAWS = 200  # resamples for figures of a run as a whole
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure, and how to read it."""
+
+    name: str
+    definition: str
+    unit: str
+    higher_is_better: bool | None  # None where neither end is good in itself
+    headline: bool = False
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "P_view",
+            "Share of the shown items that the user watched (viewed, liked, or rated), mean over users.",
+            "share",
+            True,
+            True,
+        ),
+        Metric("N_like", "Number of items that the user liked in the session, mean over users.", "items", True, True),
+        Metric("P_like", "Share of the shown items that the user liked, mean over users.", "share", True, True),
+        Metric(
+            "N_exit",
+            "Page on which the session ended, counted from 1 (the page limit for those who stayed), mean over users.",
+            "pages",
+            True,
+            True,
+        ),
+        Metric(
+            "S_sat",
+            "Satisfaction with the session from 1 to 10: the mean over its pages, then over users.",
+            "1 to 10",
+            True,
+            True,
+        ),
+        Metric("coverage", "Share of the catalogue that was shown to anybody.", "share", None),
+        Metric(
+            "gini",
+            "Inequality of exposure over the catalogue: 0 when all items are shown alike, 1 when one is shown alone.",
+            "0 to 1",
+            None,
+        ),
+        Metric(
+            "popularity_lift",
+            "How much more popular the shown items are than those of the user's history:"
+            " mean training interactions of the one over the other, less 1.",
+            "ratio",
+            None,
+        ),
+        Metric(
+            "novelty",
+            "Mean surprise of the shown items: minus the binary log of their share of training interactions.",
+            "bits",
+            None,
+        ),
+        Metric(
+            "diversity",
+            "Mean distance between two items of a page, 1 minus the cosine of their categories.",
+            "0 to 1",
+            None,
+        ),
+        Metric(
+            "calibration",
+            "Divergence (Kullback-Leibler, in bits) of the shown categories from those of the user's history;"
+            " 0 is in proportion.",
+            "bits",
+            False,
+        ),
+    )
+}
+OFFLINE = {
+    "recall": "Share of the user's held-out items among the first {k} of a full ranking.",
+    "ndcg": "Discounted gain of the held-out items among the first {k} of a full ranking, over the best possible.",
+    "hit": "Share of users with a held-out item among the first {k} of a full ranking.",
+    "mrr": "One over the rank of the first held-out item among the first {k} of a full ranking, 0 if none.",
+}
+HEADLINE = [metric.name for metric in METRICS.values() if metric.headline]
+
+
+def metric_of(name: str) -> Metric:
+    """Return the metric of this name, such as 'N_like' or 'recall@20'."""
+    kind, _, k = name.partition("@")
+    if kind in OFFLINE:
+        return Metric(name, OFFLINE[kind].format(k=k), "share", True)
+    return METRICS[name]
+
+
+class Measures:
+    """A run's log as arrays, and every figure that follows from it."""
+
+    def __init__(self, run: RunDir) -> None:
+        self.run = run
+        events, pages = run.events, run.pages
+        self.policies, page_policy = _coded(pages["policy"])
+        self.users, page_user = _coded(pages["user_id"])
+        self.seeds, page_seed = _coded(pages["seed"])
+        session = (page_policy * len(self.seeds) + page_seed) * len(self.users) + page_user
+        self.sessions, self.page_session = np.unique(session, return_inverse=True)
+        self.session_user = self.sessions % len(self.users)
+        self.session_policy = self.sessions // (len(self.users) * len(self.seeds))
+        self.page_number = pages["page"].to_numpy().astype(np.int64)
+        self.satisfaction = pages["satisfaction"].to_numpy()
+
+        # An event's page: both tables stand in the log's order, so places in the one are found in the other.
+        span = int(self.page_number.max(initial=0)) + 1
+        event_code = (
+            _places(events["policy"], self.policies) * len(self.seeds) + _places(events["seed"], self.seeds)
+        ) * len(self.users) + _places(events["user_id"], self.users)
+        self.event_page = np.searchsorted(session * span + self.page_number, event_code * span + events["page"].to_numpy())
+        self.event_session = self.page_session[self.event_page]
+        grade = _places(events["grade"], list(GRADE_WORDS))
+        self.grade = grade.astype(np.int8)
+        self.rating = events["rating"].to_numpy()
+        self.item_ids = run.items["item_id"].to_pylist()
+        self.item = _places(events["item_id"], self.item_ids)
+
+    @cached_property
+    def session_values(self) -> dict[str, FloatArray]:
+        """Each metric's value for each session: [sessions]."""
+        shown = np.maximum(self._per_session(np.ones(len(self.item))), 1e-12)
+        liked = self._per_session(self.grade == Grade.LIKED)
+        page_count = np.bincount(self.page_session, minlength=len(self.sessions))
+        satisfaction = np.bincount(self.page_session, self.satisfaction, len(self.sessions))
+        return {
+            "P_view": self._per_session(watched(self.grade, self.rating)) / shown,
+            "N_like": liked,
+            "P_like": liked / shown,
+            "N_exit": page_count.astype(float),
+            "S_sat": satisfaction / page_count,
+            "popularity_lift": self._popularity_lift(shown),
+            "novelty": self._novelty(shown),
+            "diversity": self._diversity(),
+            "calibration": self._calibration(),
+        }
+
+    def per_user(self, policy: int) -> tuple[IntArray, FloatArray]:
+        """Return a policy's users and their values, averaged over seeds: [n], [n, metrics]."""
+        mine = np.flatnonzero(self.session_policy == policy)
+        users, place = np.unique(self.session_user[mine], return_inverse=True)
+        columns = []
+        for values in self.session_values.values():
+            known = np.isfinite(values[mine])
+            total = np.bincount(place[known], values[mine][known], len(users))
+            count = np.bincount(place[known], minlength=len(users))
+            columns.append(np.divide(total, count, out=np.full(len(users), np.nan), where=count > 0))
+        return users, np.stack(columns, axis=1)
+
+    def whole(self, policy: int) -> dict[str, Interval]:
+        """Return coverage and Gini of exposure for a policy's sessions together."""
+        mine = np.flatnonzero(self.session_policy[self.event_session] == policy)
+        users, place = np.unique(self.session_user[self.event_session[mine]], return_inverse=True)
+        shape = (len(users), len(self.item_ids))
+        exposure = sparse.csr_array((np.ones(len(mine)), (place, self.item[mine])), shape=shape)
+        total = exposure.sum(axis=0)[None, :]
+        drawn = [weights @ exposure for weights in resamples(len(users), 0, RUN_DRAWS)]
+        covered, unequal = zip(*((_coverage(block), gini(block)) for block in drawn), strict=True)
+        return {
+            "coverage": around(float(_coverage(total)[0]), np.concatenate(covered), len(users), (0, 1)),
+            "gini": around(float(gini(total)[0]), np.concatenate(unequal), len(users), (0, 1)),
+        }
+
+    def _per_session(self, weight: FloatArray) -> FloatArray:
+        return np.bincount(self.event_session, weight, len(self.sessions))
+
+    @cached_property
+    def _history(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """For the users of the log: history length, its mean popularity, its category shares."""
+        table = self.run.users
+        place = _places(pa.chunked_array([pa.array(self.users)]), table["user_id"].to_pylist())
+        shares = np.array(table["categories"].to_pylist(), dtype=float).reshape(len(table), -1)
+        return table["train_count"].to_numpy()[place], table["mean_popularity"].to_numpy()[place], shares[place]
+
+    def _popularity_lift(self, shown: FloatArray) -> FloatArray:
+        count = self.run.items["train_count"].to_numpy().astype(float)
+        mean = self._per_session(count[self.item]) / shown
+        usual = self._history[1][self.session_user]
+        return np.divide(mean, usual, out=np.full(len(mean), np.nan), where=usual > 0) - 1
+
+    def _novelty(self, shown: FloatArray) -> FloatArray:
+        count = self.run.items["train_count"].to_numpy()
+        surprise = -np.log2((count + 1) / (count.sum() + len(count)))
+        return self._per_session(surprise[self.item]) / shown
+
+    @cached_property
+    def _categories(self) -> sparse.csr_array:
+        lists = self.run.items["categories"].to_pylist()
+        names = sorted({name for names in lists for name in names})
+        place = {name: number for number, name in enumerate(names)}
+        pairs = [(item, place[name]) for item, mine in enumerate(lists) for name in mine]
+        rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
+        return sparse.csr_array((np.ones(len(pairs)), (rows, columns)), shape=(len(lists), max(1, len(names))))
+
+    def _diversity(self) -> FloatArray:
+        """Mean distance between two items of a page; of unit vectors all it takes is their sum."""
+        counts = np.asarray(self._categories.sum(axis=1)).reshape(-1)
+        unit = sparse.diags_array(1 / np.sqrt(np.maximum(counts, 1))) @ self._categories
+        speaking = counts[self.item] > 0  # an item without a category is near nothing and far from nothing
+        pages = sparse.csr_array(
+            (speaking.astype(float), (self.event_page, self.item)), shape=(len(self.page_number), len(counts))
+        )
+        number = np.asarray(pages.sum(axis=1)).reshape(-1)
+        total = pages @ unit
+        norm = np.asarray(total.multiply(total).sum(axis=1)).reshape(-1)
+        pairs = number * (number - 1)
+        likeness = np.divide(norm - number, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+        known = np.isfinite(likeness)
+        sums = np.bincount(self.page_session[known], 1 - likeness[known], len(self.sessions))
+        count = np.bincount(self.page_session[known], minlength=len(self.sessions))
+        return np.divide(sums, count, out=np.full(len(sums), np.nan), where=count > 0)
+
+    def _calibration(self) -> FloatArray:
+        """Steck's divergence with a pinch of the history mixed in, so that none is infinite."""
+        counts = np.asarray(self._categories.sum(axis=1)).reshape(-1)
+        share = sparse.diags_array(1 / np.maximum(counts, 1)) @ self._categories
+        sessions = sparse.csr_array(
+            (np.ones(len(self.item)), (self.event_session, self.item)), shape=(len(self.sessions), len(counts))
+        )
+        shown = (sessions @ share).toarray()
+        mass = shown.sum(axis=1, keepdims=True)
+        wanted = self._history[2][self.session_user]
+        if not wanted.shape[1]:
+            return np.full(len(shown), np.nan)
+        mixed = 0.99 * shown / np.maximum(mass, 1e-12) + 0.01 * wanted
+        terms = np.where(wanted > 0, wanted * np.log2(np.maximum(wanted, 1e-12) / np.maximum(mixed, 1e-12)), 0.0)
+        return np.where((mass[:, 0] > 0) & (wanted.sum(axis=1) > 0), terms.sum(axis=1), np.nan)
+
+
+def measure(run: RunDir) -> tuple[dict[str, dict[str, dict[str, float | None]]], list[dict[str, object]]]:
+    """Return a run's metrics by policy, and its policies compared in pairs, from its log alone."""
+    measures = Measures(run)
+    names = list(measures.session_values)
+    tables = [measures.per_user(policy) for policy in range(len(measures.policies))]
+    result = {}
+    for policy, label in enumerate(measures.policies):
+        found = dict(zip(names, means(tables[policy][1]), strict=True)) | measures.whole(policy)
+        ordered = {name: found[name] for name in METRICS}
+        offline = offline_metrics(run.rankings[label]) if label in run.rankings else {}
+        result[label] = {name: _plain(interval) for name, interval in (ordered | offline).items()}
+    return result, _compare(measures.policies, names, tables)
+
+
+def session_table(run: RunDir) -> pa.Table:
+    """Return each policy's users with their headline metrics, averaged over seeds."""
+    measures = Measures(run)
+    names = list(measures.session_values)
+    tables = []
+    for policy, label in enumerate(measures.policies):
+        users, values = measures.per_user(policy)
+        columns = {name: values[:, names.index(name)] for name in HEADLINE}
+        ids = [measures.users[user] for user in users]
+        tables.append(pa.table({"policy": [label] * len(users), "user_id": ids, **columns}))
+    return pa.concat_tables(tables)
+
+
+def offline_metrics(ranking: pa.Table) -> dict[str, Interval]:
+    """Return recall, NDCG, hit rate and reciprocal rank over the users of an offline ranking."""
+    users, user = _coded(ranking["user_id"])
+    rank = ranking["rank"].to_numpy()
+    k = int(rank.max()) + 1
+    relevant = ranking["relevant"].to_numpy(zero_copy_only=False).astype(float)
+    wanted = np.zeros(len(users), dtype=np.int64)
+    wanted[user] = ranking["relevant_count"].to_numpy()
+    discount = 1 / np.log2(np.arange(k) + 2)
+    best = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(wanted, k)]
+    hits = np.bincount(user, relevant, len(users))
+    first = np.full(len(users), np.inf)
+    np.minimum.at(first, user[relevant > 0], rank[relevant > 0])
+    values = np.stack(
+        [
+            hits / wanted,
+            np.bincount(user, relevant * discount[rank], len(users)) / best,
+            (hits > 0).astype(float),
+            1 / (first + 1),
+        ],
+        axis=1,
+    )
+    return {f"{name}@{k}": interval for name, interval in zip(OFFLINE, means(values), strict=True)}
+
+
+def gini(exposure: FloatArray) -> FloatArray:
+    """Return the Gini coefficient of each row [rows, items]; 0 for a row without any exposure."""
+    ordered = np.sort(exposure, axis=1)
+    count = exposure.shape[1]
+    total = ordered.sum(axis=1)
+    weighted = ordered @ (2 * np.arange(1, count + 1) - count - 1)
+    return np.divide(weighted, count * total, out=np.zeros(len(total)), where=total > 0)
+
+
+def _coverage(exposure: FloatArray) -> FloatArray:
+    return (exposure > 0).mean(axis=1)
+
+
+def _compare(
+    policies: Sequence[str], names: Sequence[str], tables: Sequence[tuple[IntArray, FloatArray]]
+) -> list[dict[str, object]]:
+    """Compare every pair of policies by the headline metrics on the users they share, Holm-corrected by metric."""
+    columns = [names.index(name) for name in HEADLINE]
+    rows: list[dict[str, object]] = []
+    chances: dict[str, list[float]] = {name: [] for name in HEADLINE}
+    for one, other in combinations(range(len(policies)), 2):
+        _, mine, theirs = np.intersect1d(tables[one][0], tables[other][0], return_indices=True)
+        if not len(mine):
+            continue
+        gap = tables[one][1][mine][:, columns] - tables[other][1][theirs][:, columns]
+        for name, interval in zip(HEADLINE, differences(gap), strict=True):
+            chances[name].append(interval.p)
+            rows.append({"metric": name, "policy": policies[one], "against": policies[other], "_": interval})
+    corrected = {name: iter(holm(found)) for name, found in chances.items()}
+    result = []
+    for row in rows:
+        interval = row.pop("_")
+        assert isinstance(interval, Interval)
+        plain = _plain(interval)
+        difference = {"difference": plain.pop("mean"), **plain}
+        result.append(
+            row | difference | {"p": _finite(interval.p), "p_holm": _finite(next(corrected[str(row["metric"])]))}
+        )
+    return result
+
+
+def _plain(interval: Interval) -> dict[str, float | None]:
+    return {
+        "mean": _finite(interval.mean),
+        "low": _finite(interval.low),
+        "high": _finite(interval.high),
+        "n": interval.n,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[list[object], IntArray]:
+    """Return the column's different values in order, and each row's place among them."""
+    encoded = column.combine_chunks().dictionary_encode()
+    values = encoded.dictionary.to_pylist()
+    ordered = sorted(values)
+    place = {value: number for number, value in enumerate(ordered)}
+    ranks = np.array([place[value] for value in values], dtype=np.int64)
+    return ordered, ranks[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+def _places(column: pa.ChunkedArray, values: Sequence[object]) -> IntArray:
+    """Return where each row's value stands in a list that holds them all."""
+    encoded = column.combine_chunks().dictionary_encode()
+    place: Mapping[object, int] = {value: number for number, value in enumerate(values)}
+    ranks = np.array([place[value] for value in encoded.dictionary.to_pylist()], dtype=np.int64)
+    return ranks[encoded.indices.to_numpy(zero_copy_only=False)]

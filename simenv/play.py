@@ -1,0 +1,45 @@
+"""Whole sessions: a policy before users until the last has left. The runner's face of the page loop."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .arrays import FloatArray, IntArray
+from .context import Context
+from .loop import PageLoop
+from .pages import Turn
+from .policy import Chancy, Observer, Policy
+
+
+def play(
+    loop: PageLoop, policy: Policy, users: IntArray, seed: int, *, batch_size: int
+) -> Iterator[tuple[int, list[Turn]]]:
+    """Yield, a batch of users at a time, their number and every turn of their sessions.
+
+    A policy that observes may answer later users by what it saw of earlier ones, so its users come in one
+    piece: half of them would not tell how to go on.
+    """
+    batches = [users[begin : begin + batch_size] for begin in range(0, len(users), batch_size)]
+    if not isinstance(policy, Observer):
+        for batch in batches:
+            yield len(batch), list(turns(loop, policy, batch, seed))
+    elif batches:
+        yield len(users), [turn for batch in batches for turn in turns(loop, policy, batch, seed)]
+
+
+def turns(loop: PageLoop, policy: Policy, users: IntArray, seed: int) -> Iterator[Turn]:
+    """Yield the turns of users who enter together, until the last has left."""
+    loop.enter(users, seed)
+    here = np.arange(len(users))
+    while len(here):
+        context = loop.context(here)
+        items = np.asarray(policy.recommend(context, loop.page_size))
+        turn = loop.turn(items, here, _propensities(policy, context, items))
+        if isinstance(policy, Observer):
+            policy.observe(turn.page, turn.reaction)
+        yield turn
+        here = here[~(turn.reaction.exits | turn.truncated)]
+
+
+def _propensities(policy: Policy, context: Context, items: IntArray) -> FloatArray | None:
+    return np.asarray(policy.propensities(context, items)) if isinstance(policy, Chancy) else None
