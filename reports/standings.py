@@ -1,0 +1,180 @@
+"""Who stands where: the policies' metrics, their differences, and what may be called best.
+
+The oracle and the anti-oracle know the truth; they bound what a policy can reach and contest nothing.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from simenv.errors import RunError
+from simenv.metrics import METRICS, metric_of
+from simenv.rundir import RunDir
+
+MAIN = "N_like"
+BOUNDS = ("oracle", "anti-oracle")
+CERTAIN = 0.05  # a corrected p below this tells two policies apart
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over users and its interval, each None where it could not be told."""
+
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The difference between two policies on the same users: `policy` minus `against`."""
+
+    metric: str
+    policy: str
+    against: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    n: int
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether the difference holds after correction for all comparisons made."""
+        if self.low is None or self.high is None or self.low <= 0 <= self.high:
+            return False
+        return self.p_holm is not None and self.p_holm < CERTAIN
+
+    def turned(self) -> "Pair":
+        """Return the same comparison seen from the other policy."""
+        difference, low, high = (_minus(value) for value in (self.difference, self.high, self.low))
+        return Pair(
+            self.metric, self.against, self.policy, difference, low, high, self.p, self.p_holm, self.n
+        )
+
+
+@dataclass(frozen=True)
+class Standings:
+    """The policies of a run, what was measured of them, and how they differ."""
+
+    estimates: Mapping[str, Mapping[str, Estimate]]  # by policy, by metric
+    pairs: Mapping[tuple[str, str, str], Pair]  # by metric, policy, against; both ways round
+    contestants: list[str]  # best first on the main metric
+    bounds: list[str]
+
+    @property
+    def policies(self) -> list[str]:
+        """All policies: contestants best first, then the bounds."""
+        return [*self.contestants, *self.bounds]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Every metric measured: the main one first, then in the order of the glossary, cut-offs by size."""
+        found = {metric for row in self.estimates.values() for metric in row}
+        known = list(METRICS)
+        return sorted(found, key=lambda name: (name != MAIN, _place(known, name), _cutoff(name), name))
+
+    @property
+    def leader(self) -> str | None:
+        """The contestant with the highest mean on the main metric, or None where no mean is known."""
+        best = self.best(MAIN)
+        return best[0] if best else None
+
+    def estimate(self, policy: str, metric: str) -> Estimate:
+        """Return what was measured, or an estimate of nothing."""
+        return self.estimates.get(policy, {}).get(metric, Estimate(None))
+
+    def best(self, metric: str) -> list[str]:
+        """Return the best contestant and, after it, those that cannot be told from it; [] if none is better.
+
+        Where no comparison on the same users was made, overlapping intervals cannot be told apart.
+        """
+        higher = metric_of(metric).higher_is_better
+        known = [policy for policy in self.contestants if self.estimate(policy, metric).mean is not None]
+        if higher is None or not known:
+            return []
+        order = sorted(known, key=lambda policy: self._rank(policy, metric, higher))
+        first = order[0]
+        return [first, *(other for other in order[1:] if not self.differ(first, other, metric))]
+
+    def differ(self, one: str, other: str, metric: str) -> bool:
+        """Whether two policies can be told apart on this metric."""
+        pair = self.pairs.get((metric, one, other))
+        if pair is not None:
+            return pair.tells_apart
+        a, b = self.estimate(one, metric), self.estimate(other, metric)
+        if a.low is None or a.high is None or b.low is None or b.high is None:
+            return False
+        return a.high < b.low or b.high < a.low
+
+    def _rank(self, policy: str, metric: str, higher: bool) -> tuple[float, int]:
+        mean = self.estimate(policy, metric).mean or 0.0
+        return (-mean if higher else mean), self.contestants.index(policy)
+
+
+def standings(run: RunDir) -> Standings:
+    """Read a run's metrics and comparisons."""
+    estimates = {
+        policy: {metric: _estimate(value) for metric, value in row.items()}
+        for policy, row in run.read_json("metrics.json").items()
+    }
+    if not estimates:
+        raise RunError(f"{run.folder / 'metrics.json'}: no policy in it; run the scenario first")
+    pairs: dict[tuple[str, str, str], Pair] = {}
+    for row in run.read_json("comparisons.json"):
+        pair = _pair(row)
+        pairs[pair.metric, pair.policy, pair.against] = pair
+        pairs[pair.metric, pair.against, pair.policy] = pair.turned()
+    names = {entry["label"]: str(entry.get("name", "")) for entry in run.manifest.get("policies", [])}
+    order = [*(label for label in names if label in estimates), *(p for p in estimates if p not in names)]
+    bounds = [policy for policy in order if is_bound(policy, names.get(policy, ""))]
+    contestants = [policy for policy in order if policy not in bounds]
+    return Standings(estimates, pairs, _sorted(contestants, estimates), _sorted(bounds, estimates))
+
+
+def is_bound(label: str, name: str = "") -> bool:
+    """Whether a policy bounds the others instead of contesting with them."""
+    return any(word.lower().replace("_", "-") in BOUNDS for word in (label, name))
+
+
+def _sorted(policies: Iterable[str], estimates: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
+    def height(policy: str) -> float:
+        mean = estimates[policy].get(MAIN, Estimate(None)).mean
+        return -math.inf if mean is None else mean
+
+    return sorted(policies, key=height, reverse=True)
+
+
+def _estimate(value: Mapping[str, Any]) -> Estimate:
+    mean, low, high = (_known(value.get(key)) for key in ("mean", "low", "high"))
+    return Estimate(mean, low, high, int(value.get("n") or 0))
+
+
+def _pair(row: Mapping[str, Any]) -> Pair:
+    difference, low, high, p, p_holm = (
+        _known(row.get(key)) for key in ("difference", "low", "high", "p", "p_holm")
+    )
+    names = (str(row["metric"]), str(row["policy"]), str(row["against"]))
+    return Pair(*names, difference, low, high, p, p_holm, int(row.get("n") or 0))
+
+
+def _known(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _minus(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def _place(known: list[str], name: str) -> int:
+    kind = name.split("@")[0]
+    places = [place for place, metric in enumerate(known) if metric.split("@")[0] == kind]
+    return min(places, default=len(known))
+
+
+def _cutoff(name: str) -> int:
+    tail = name.partition("@")[2]
+    return int(tail) if tail.isdigit() else 0

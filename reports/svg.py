@@ -1,0 +1,194 @@
+"""The few shapes our plots are drawn with, as SVG that stands inside a page and takes its colours.
+
+Colours are classes (`c0` to `c6`, `bound`), so light and dark, screen and paper are the stylesheet's
+business. Whatever is text is escaped here.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup, escape
+
+from .standings import Standings
+
+COLOURS = 7
+WIDTH = 420
+LABEL_GAP = 13.5
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A plot with its heading, the sentence that says what to read from it, and a legend where it needs one."""
+
+    title: str
+    caption: str
+    drawing: Markup
+    legend: Sequence[tuple[str, str]] = field(default=())  # colour class, words
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Maps values to places along an axis."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """Return where the value stands; one beyond the axis stands at its end."""
+        inside = min(max(value, self.low), self.high)
+        return self.start + (inside - self.low) / ((self.high - self.low) or 1) * (self.end - self.start)
+
+
+def tag(name: str, *children: str, **attributes: str | float) -> Markup:
+    """Return an element; `_class` gives its class, and other underscores become hyphens."""
+    words = "".join(
+        Markup(' {}="{}"').format(key.lstrip("_").replace("_", "-"), place(value))
+        for key, value in attributes.items()
+    )
+    inner = Markup("").join(escape(child) for child in children)
+    return Markup("<{}{}>{}</{}>").format(name, Markup(words), inner, name)
+
+
+def place(value: str | float) -> str:
+    """Return a coordinate in tenths, which is as fine as a screen shows."""
+    return value if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")
+
+
+def drawing(slug: str, title: str, description: str, width: float, height: float, *parts: str) -> Markup:
+    """Return a whole drawing that a screen reader can announce."""
+    return tag(
+        "svg",
+        tag("title", title, id=f"{slug}-title"),
+        tag("desc", description, id=f"{slug}-desc"),
+        *parts,
+        viewBox=f"0 0 {place(width)} {place(height)}",
+        role="img",
+        aria_labelledby=f"{slug}-title {slug}-desc",
+    )
+
+
+def text(x: float, y: float, words: str, _class: str = "tick", anchor: str = "start") -> Markup:
+    """Return words standing at a point."""
+    return tag("text", words, x=x, y=y, _class=_class, text_anchor=anchor)
+
+
+def line(x1: float, y1: float, x2: float, y2: float, _class: str) -> Markup:
+    """Return a straight line."""
+    return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, _class=_class)
+
+
+def bar(x: float, y: float, width: float, height: float, _class: str, note: str = "") -> Markup:
+    """Return a filled bar with a note to hover over."""
+    notes = [tag("title", note)] if note else []
+    return tag("rect", *notes, x=x, y=y, width=max(width, 0), height=height, _class=_class)
+
+
+def curve(points: Iterable[tuple[float, float]], _class: str) -> Markup:
+    """Return a line through points."""
+    return tag("polyline", points=_joined(points), _class=f"curve {_class}")
+
+
+def band(lower: Sequence[tuple[float, float]], upper: Sequence[tuple[float, float]], _class: str) -> Markup:
+    """Return the area between two lines."""
+    return tag("polygon", points=_joined([*lower, *reversed(upper)]), _class=f"band {_class}")
+
+
+def dot(x: float, y: float, _class: str, note: str) -> Markup:
+    """Return a dot with a note to hover over."""
+    return tag("circle", tag("title", note), cx=x, cy=y, r=2.6, _class=f"dot {_class}")
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Return round numbers from low to high, at most so many."""
+    span = (high - low) or 1.0
+    rough = span / max(most - 1, 1)
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * nice for nice in (1, 2, 5, 10) if size * nice >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [number * step for number in range(first, last + 1)]
+
+
+def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return places at least `gap` apart, as near to the wanted ones as can be, between low and high.
+
+    Runs of places that would touch are pooled around their mean (isotonic regression).
+    """
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    pools: list[list[float]] = []
+    for step, i in enumerate(order):
+        pools.append([wanted[i] - step * gap])
+        while len(pools) > 1 and _mean(pools[-2]) > _mean(pools[-1]):
+            last = pools.pop()
+            pools[-1].extend(last)
+    room = max(low, high - gap * max(len(wanted) - 1, 0))
+    levels = [min(max(_mean(pool), low), room) for pool in pools for _ in pool]
+    found = [0.0] * len(wanted)
+    for step, i in enumerate(order):
+        found[i] = levels[step] + step * gap
+    return found
+
+
+def end_labels(
+    ends: Mapping[str, tuple[float, float]], inks: Mapping[str, str], x: float, low: float, high: float
+) -> Markup:
+    """Return each line's name beside its end, none over another, with a thread from one to the other."""
+    places = apart([y for _, y in ends.values()], LABEL_GAP, low, high)
+    parts: list[str] = []
+    for (policy, (end_x, end_y)), y in zip(ends.items(), places, strict=True):
+        parts.append(
+            tag(
+                "polyline",
+                points=_joined([(end_x + 4, end_y), (x, y), (x + 5, y)]),
+                _class=f"thread {inks[policy]}",
+            )
+        )
+        parts.append(label(x + 8, y + 4, policy, 13))
+    return Markup("").join(parts)
+
+
+def label(x: float, y: float, name: str, most: int, anchor: str = "start") -> Markup:
+    """Return a name of at most so many letters; a longer one is cut and shows in full on hovering."""
+    if len(name) <= most:
+        return text(x, y, name, "name", anchor)
+    shown = name[: most - 1] + "…"
+    return tag("text", tag("title", name), shown, x=x, y=y, _class="name", text_anchor=anchor)
+
+
+def inks(stands: Standings) -> dict[str, str]:
+    """Return each policy's colour class; past seven, colours come again dashed, and bounds are grey."""
+    found = {
+        policy: f"c{rank % COLOURS}" + (f" d{rank // COLOURS}" if rank >= COLOURS else "")
+        for rank, policy in enumerate(stands.contestants)
+    }
+    if stands.leader:
+        found[stands.leader] += " lead"
+    return found | {policy: f"bound b{rank}" for rank, policy in enumerate(stands.bounds)}
+
+
+def axes(
+    x: Scale, y: Scale, x_marks: Mapping[float, str], y_marks: Mapping[float, str], x_title: str, y_title: str
+) -> Markup:
+    """Return a grid with its numbers and the words for both axes."""
+    parts: list[str] = []
+    for value, words in y_marks.items():
+        parts.append(line(x.start, y(value), x.end, y(value), "grid"))
+        parts.append(text(x.start - 6, y(value) + 4, words, "tick", "end"))
+    for value, words in x_marks.items():
+        parts.append(line(x(value), y.start, x(value), y.start + 4, "axis"))
+        parts.append(text(x(value), y.start + 17, words, "tick", "middle"))
+    parts.append(line(x.start, y.start, x.end, y.start, "axis"))
+    parts.append(text((x.start + x.end) / 2, y.start + 34, x_title, "title", "middle"))
+    parts.append(text(2, y.end - 12, y_title, "title"))
+    return Markup("").join(parts)
+
+
+def _joined(points: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{place(x)},{place(y)}" for x, y in points)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

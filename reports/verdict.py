@@ -1,0 +1,129 @@
+"""What a run says in one plain sentence, and how far to trust it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from simenv.rundir import RunDir
+
+from .discretion import without_paths
+from .numbers import interval, number, p_value
+from .standings import MAIN, Pair, Standings, standings
+
+Tone = Literal["good", "amber", "red"]
+LIKES = "likes per session"
+
+TRUST: dict[str, tuple[str, Tone]] = {
+    "not measured": (
+        "These users have not been checked against real ones, so treat the ranking as a rehearsal.",
+        "amber",
+    ),
+    "pass": ("These users met the checks against real ones.", "good"),
+    "warn": (
+        "Some checks of these users against real ones went badly, so lean on the ranking with care.",
+        "amber",
+    ),
+    "fail": ("These users do not behave like real ones. Do not act on this ranking.", "red"),
+}
+STATUS: dict[str, str] = {
+    "running": "This run is not complete: it is still running, or was cut off.",
+    "failed": "This run failed.",
+    "stopped": "This run was stopped before its end.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence that must be seen, and how loudly it speaks."""
+
+    word: str
+    text: str
+    tone: Tone
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The sentence, and what stands beside it."""
+
+    sentence: str
+    leader: str | None  # only where one leads for certain
+    trust: Note
+    status: Note | None  # None when the run is complete
+
+
+def verdict(run: RunDir, stands: Standings | None = None) -> Verdict:
+    """Return what this run says, and how far to trust it."""
+    stands = standings(run) if stands is None else stands
+    sentence, leader = _sentence(stands)
+    return Verdict(sentence, leader, trust(run.manifest), status(run.manifest))
+
+
+def trust(manifest: Mapping[str, Any]) -> Note:
+    """Return the fidelity verdict; one that is absent or unknown counts as not measured."""
+    fidelity = manifest.get("fidelity") or {}
+    word = str(fidelity.get("verdict", "not measured"))
+    word = word if word in TRUST else "not measured"
+    text, tone = TRUST[word]
+    return Note(f"fidelity: {word}", text, tone, without_paths(str(fidelity.get("note") or "")))
+
+
+def status(manifest: Mapping[str, Any]) -> Note | None:
+    """Return a loud note unless the run is complete."""
+    word = str(manifest.get("status", "unknown"))
+    if word == "complete":
+        return None
+    text = STATUS.get(word, "Whether this run came to its end is not known.")
+    return Note(f"run: {word}", f"{text} The numbers below are from a part of it.", "red")
+
+
+def _sentence(stands: Standings) -> tuple[str, str | None]:
+    alike = stands.best(MAIN)
+    if not stands.contestants:
+        return f"Only bounds were run ({names(stands.bounds)}); there is nobody to judge.", None
+    if not alike:
+        return f"No policy can be named: {MAIN} was not measured.", None
+    first = alike[0]
+    if len(stands.contestants) == 1:
+        return f"{first} ran alone, with {_amount(stands, first)}; there is nobody to compare it with.", None
+    if len(alike) > 1:
+        return _undecided(stands, alike), None
+    rival = next((p for p in stands.contestants if p != first), "")
+    pair = stands.pairs.get((MAIN, first, rival))
+    lead = f"{first} leads with {_amount(stands, first)}"
+    if pair is None:
+        return f"{lead}, ahead of {rival}; no comparison on the same users was made.", None
+    return f"{lead}, {_difference(pair)} than {rival}; the difference holds after correction.", first
+
+
+def _undecided(stands: Standings, alike: list[str]) -> str:
+    first, rival = alike[:2]
+    pair = stands.pairs.get((MAIN, first, rival))
+    start = f"No difference could be told between {names(alike)}"
+    if pair is None or pair.difference is None:
+        return f"{start}: {first} has {_amount(stands, first)}."
+    clear = pair.low is not None and pair.low > 0
+    tail = ", which does not hold after correction" if clear else ", which may be chance"
+    return f"{start}: {first} has {_amount(stands, first)}, {_difference(pair)} than {rival}{tail}."
+
+
+def _amount(stands: Standings, policy: str) -> str:
+    estimate = stands.estimate(policy, MAIN)
+    return f"{number(estimate.mean, estimate.low, estimate.high)} {LIKES}"
+
+
+def _difference(pair: Pair) -> str:
+    spread = interval(pair.low, pair.high)
+    details = [f"95 % interval {spread}"] if spread else []
+    if pair.p_holm is not None:
+        details.append(f"{p_value(pair.p_holm)} after correction")
+    size = number(abs(pair.difference or 0.0), pair.low, pair.high)
+    word = "fewer" if (pair.difference or 0.0) < 0 else "more"
+    return f"{size} {word}" + (f" ({'; '.join(details)})" if details else "")
+
+
+def names(policies: list[str]) -> str:
+    """Return names as prose lists them."""
+    if len(policies) < 2:
+        return "".join(policies)
+    return f"{', '.join(policies[:-1])} and {policies[-1]}"
