@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import FloatArray, IdArray, IntArray, WordArray
+from .arrays import FloatArray, GradeArray, IdArray, IntArray, WordArray
 from .catalog import Catalog
 from .interactions import Interactions
+from .pages import Grade
 
 Ragged = tuple[IntArray, IntArray]  # rows and values of a ragged array, flattened
 
@@ -114,6 +115,14 @@ def disliked_to(ratings: FloatArray) -> float:
     if len(known) == 0:
         return float("nan")
     return _on_scale(float(known.max()), 0.4)
+
+
+def grades_of(ratings: FloatArray) -> GradeArray:
+    """Return the grade that goes with each logged rating; without one, to choose an item is to like it."""
+    grades = np.full(ratings.shape, Grade.VIEWED, dtype=np.int8)
+    grades[(ratings >= liked_from(ratings)) | np.isnan(ratings)] = Grade.LIKED
+    grades[ratings <= disliked_to(ratings)] = Grade.DISLIKED
+    return grades
 
 
 def _on_scale(top: float, share: float) -> float:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from simenv.dataset import Dataset
 from simenv.errors import DataError
 
-from . import movielens, plain
+from . import amazon, movielens, plain, steam, table
 from .checks import GatheringDoor, shown
 from .home import data_home, imported
 from .plain import write_plain
@@ -47,8 +47,11 @@ class Format:
 FORMATS = {
     "plain": Format("a folder with interactions.parquet", plain.recognises, plain.read),
     "movielens": Format(
-        "MovieLens 100K, 1M, 10M, 20M, 25M, 32M, latest", movielens.recognises, movielens.read
+        "MovieLens 100K, 1M, 10M, 20M, 25M, 32M or latest", movielens.recognises, movielens.read
     ),
+    "amazon": Format("Amazon reviews of 2014 or 2018, json or csv", amazon.recognises, amazon.read),
+    "steam": Format("Steam purchases and hours played, csv", steam.recognises, steam.read),
+    "table": Format("any csv, tsv or parquet file, by its columns", table.recognises, table.read),
 }
 
 

@@ -1,5 +1,6 @@
 """The door that data come through: every problem names its file, its row and the remedy."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from simenv.errors import DataError
@@ -53,6 +54,15 @@ def need_file(path: Path, remedy: str = "give the folder that holds it") -> Path
     if not path.stat().st_size:
         raise DataError(problem(shown(path), "the file is empty", "fetch or export it again"))
     return path
+
+
+def need_columns(path: Path, there: Sequence[str], needed: Iterable[str]) -> None:
+    """Raise where a column is missing."""
+    for column in needed:
+        if column not in there:
+            raise DataError(
+                problem(shown(path), f"no column '{column}'", f"its columns are {', '.join(there)}")
+            )
 
 
 def need_choice(option: str, value: str, choices: tuple[str, ...]) -> None:

@@ -17,14 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from simenv.arrays import IdArray, IntArray, WordArray
+from simenv.arrays import WordArray
 from simenv.catalog import Catalog
 from simenv.dataset import Dataset, Users
 from simenv.errors import DataError
 from simenv.interactions import NO_TIME
 
-from .assembly import Log, as_ids, assemble, id_array, is_blank, numbers, seconds, words
-from .checks import CORRECT, STRICT, Door, need_file, problem, shown
+from .assembly import Log, as_ids, assemble, id_array, numbers, seconds, words
+from .checks import CORRECT, STRICT, Door, need_columns, need_file, problem, shown
+from .parquetfile import listed_once, numeric, read_parquet, row_place, texts, whole
 
 SPLIT_WORDS = {
     "train": "train",
@@ -76,39 +77,17 @@ def read(
     )
 
 
-def read_parquet(path: Path, needed: tuple[str, ...]) -> Any:
-    """Return the table of a parquet file that has these columns."""
-    need_file(path)
-    try:
-        table = pq.read_table(path, partitioning=None)
-    except (pa.ArrowException, OSError):
-        raise DataError(
-            problem(shown(path), "not a parquet file, or cut off", "fetch or export it again")
-        ) from None
-    for column in needed:
-        if column not in table.column_names:
-            there = ", ".join(table.column_names)
-            raise DataError(problem(shown(path), f"no column '{column}'", f"its columns are {there}"))
-    return table
-
-
-def _row(row: int) -> str:
-    return f"row {row + 1}"
-
-
 def _log(path: Path, where: Mapping[str, object], door: Door) -> Log:
     table = read_parquet(path, ("user_id", "item_id"))
     rows = np.ones(len(table), dtype=bool)
     for column, value in where.items():
-        if column not in table.column_names:
-            there = ", ".join(table.column_names)
-            raise DataError(problem(shown(path), f"where: no column '{column}'", f"its columns are {there}"))
-        texts = table[column].cast(pa.string())
-        found = pc.fill_null(pc.equal(texts, str(value)), False).to_numpy()
+        need_columns(path, table.column_names, (column,))
+        there = table[column].cast(pa.string())
+        found = pc.fill_null(pc.equal(there, str(value)), False).to_numpy()
         if not found.any():
-            there = ", ".join(sorted(str(text) for text in pc.unique(texts).to_pylist())[:12])
+            known = ", ".join(sorted(str(text) for text in pc.unique(there).to_pylist())[:12])
             raise DataError(
-                problem(shown(path), f"where: no row has {column} '{value}'", f"there are {there}")
+                problem(shown(path), f"where: no row has {column} '{value}'", f"there are {known}")
             )
         rows &= found
     file = shown(path)
@@ -121,13 +100,13 @@ def _log(path: Path, where: Mapping[str, object], door: Door) -> Log:
     strength = next((column for column in STRENGTHS if column in columns), None)
     log = Log(
         file,
-        _row,
+        row_place,
         as_ids(table["user_id"], f"{file}: user_id"),
         as_ids(table["item_id"], f"{file}: item_id"),
-        ratings=numbers(_numeric(table, "rating", file)) if "rating" in columns else None,
-        times=seconds(_whole(table, "timestamp", file)) if "timestamp" in columns else None,
-        order=seconds(_whole(table, "position", file)) if "position" in columns else None,
-        strengths=numbers(_numeric(table, strength, file)) if strength else None,
+        ratings=numbers(numeric(table, "rating", file)) if "rating" in columns else None,
+        times=seconds(whole(table, "timestamp", file)) if "timestamp" in columns else None,
+        order=seconds(whole(table, "position", file)) if "position" in columns else None,
+        strengths=numbers(numeric(table, strength, file)) if strength else None,
     ).without(~rows)
     published: dict[str, WordArray] = {}
     for column in table.column_names:
@@ -135,30 +114,13 @@ def _log(path: Path, where: Mapping[str, object], door: Door) -> Log:
             split = column.removeprefix("split_")
             published[split] = _split_words(table[column], column, file, door)[rows]
         elif column == "fold_u":
-            fold = pc.fill_null(_whole(table, column, file), 0).to_numpy()[rows]
+            fold = pc.fill_null(whole(table, column, file), 0).to_numpy()[rows]
             for number in sorted(set(fold.tolist()) - {0}):
                 published[f"u{int(number)}"] = np.where(fold == number, "test", "train").astype(object)
     log = replace(log, published=published)
     if log.order is not None:
         log = log.refuse(door, log.order == NO_TIME, lambda _: "the position is blank", CORRECT)
     return log
-
-
-def _numeric(table: Any, column: str, file: str) -> Any:
-    kind = table[column].type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
-        raise DataError(problem(file, f"column '{column}' is {kind}, not numbers", "write it as numbers"))
-    return table[column]
-
-
-def _whole(table: Any, column: str, file: str) -> Any:
-    values = _numeric(table, column, file)
-    if pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_nan(values), None, values)
-    try:
-        return values.cast(pa.int64())
-    except pa.ArrowException:
-        raise DataError(problem(file, f"column '{column}' holds fractions", "give whole numbers")) from None
 
 
 def _split_words(column: Any, name: str, file: str, door: Door) -> WordArray:
@@ -168,7 +130,7 @@ def _split_words(column: Any, name: str, file: str, door: Door) -> WordArray:
         plain = SPLIT_WORDS.get(word.strip().lower())
         if plain is None:
             what = f"column '{name}' says '{word}'"
-            place = _row(pc.index(column.cast(pa.string()), word).as_py())
+            place = row_place(pc.index(column.cast(pa.string()), word).as_py())
             door.refuse(file, what, "write train, valid or test, or leave it blank", place)
         known.append(plain or "")
     codes = pc.fill_null(coded.indices, len(known)).to_numpy()
@@ -182,7 +144,7 @@ def _with_split(log: Log, path: Path, door: Door) -> Log:
     users, items = id_array(pc.unique(log.users)), id_array(pc.unique(log.items))
     named = Log(
         file,
-        _row,
+        row_place,
         as_ids(table["user_id"], f"{file}: user_id"),
         as_ids(table["item_id"], f"{file}: item_id"),
         published={"split": split},
@@ -210,18 +172,18 @@ def _with_split(log: Log, path: Path, door: Door) -> Log:
 def _catalog(path: Path, door: Door) -> Catalog:
     file = shown(path)
     table = read_parquet(path, ("item_id",))
-    ids, rows = _listed_once(table, "item_id", file, door)
+    ids, rows = listed_once(table, "item_id", file, door)
     table = table.take(pa.array(rows))
     count = len(rows)
     nothing = words([None] * count)
     columns = set(table.column_names)
     return Catalog(
         ids=ids,
-        titles=_texts(table, "title", file) if "title" in columns else nothing,
+        titles=texts(table, "title", file) if "title" in columns else nothing,
         categories=_categories(table, file) if "categories" in columns else ((),) * count,
-        descriptions=_texts(table, "description", file) if "description" in columns else nothing,
+        descriptions=texts(table, "description", file) if "description" in columns else nothing,
         years=(
-            _numeric(table, "year", file).cast(pa.float64()).to_numpy()
+            numeric(table, "year", file).cast(pa.float64()).to_numpy()
             if "year" in columns
             else np.full(count, np.nan)
         ),
@@ -230,37 +192,10 @@ def _catalog(path: Path, door: Door) -> Catalog:
 
 def _users(path: Path, door: Door) -> Users:
     table = read_parquet(path, ("user_id",))
-    ids, rows = _listed_once(table, "user_id", shown(path), door)
+    ids, rows = listed_once(table, "user_id", shown(path), door)
     table = table.take(pa.array(rows))
     attributes = [column for column in table.column_names if column != "user_id"]
-    return Users(ids, {column: _texts(table, column, shown(path)) for column in attributes})
-
-
-def _listed_once(table: Any, column: str, file: str, door: Door) -> tuple[IdArray, IntArray]:
-    """Return the ids and the rows they stand in, less blank and repeated ones."""
-    what = column.removesuffix("_id")
-    listed = as_ids(table[column], f"{file}: {column}")
-    blank = is_blank(listed)
-    if blank.any():
-        place = _row(int(blank.argmax()))
-        door.refuse(file, f"the {what} id is blank", CORRECT, place, int(blank.sum()) - 1)
-    seen: dict[object, int] = {}
-    for row, one in enumerate(listed.to_pylist()):
-        if blank[row]:
-            continue
-        if one in seen:
-            door.refuse(file, f"{what} {one} stands in {_row(seen[one])} already", "drop one", _row(row))
-        seen.setdefault(one, row)
-    rows = np.fromiter(seen.values(), dtype=np.int64, count=len(seen))
-    return id_array(listed.take(pa.array(rows))), rows
-
-
-def _texts(table: Any, column: str, file: str) -> WordArray:
-    try:
-        return words(table[column].cast(pa.string()).to_pylist())
-    except pa.ArrowException:
-        what = f"column '{column}' is {table[column].type}, not text"
-        raise DataError(problem(file, what, "write it as text")) from None
+    return Users(ids, {column: texts(table, column, shown(path)) for column in attributes})
 
 
 def _categories(table: Any, file: str) -> tuple[tuple[str, ...], ...]:

@@ -3,8 +3,9 @@
 import csv
 import gzip
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -14,8 +15,9 @@ import pyarrow.csv
 
 from simenv.errors import DataError
 
-from .checks import CORRECT, Door, need_file, problem, shown
+from .checks import CORRECT, Door, need_columns, need_file, problem, shown
 
+CHUNK = 100_000  # rows held as Python values at a time
 CUT_OFF = "fetch it again, it is cut off or not a gzip file"
 
 
@@ -63,15 +65,6 @@ def named(path: Path, layout: TextLayout) -> TextLayout:
     for _, fields in _fields(path, layout, Tally()):
         return replace(layout, columns=tuple(field.strip() for field in fields), headed=True)
     raise DataError(problem(shown(path), "the file is empty", "fetch or export it again"))
-
-
-def need_columns(path: Path, there: Sequence[str], needed: Iterable[str]) -> None:
-    """Raise where a column is missing."""
-    for column in needed:
-        if column not in there:
-            raise DataError(
-                problem(shown(path), f"no column '{column}'", f"its columns are {', '.join(there)}")
-            )
 
 
 def read_listing(
@@ -194,6 +187,14 @@ def text_lines(path: Path, encoding: str, tally: Tally) -> Iterator[tuple[int, s
             raise DataError(problem(shown(path), what, CUT_OFF, f"line {number + 1}")) from None
 
 
+def first_line(path: Path) -> str:
+    """Return the first line of a text file, empty where there is none or it can't be read."""
+    try:
+        return next((text for _, text in text_lines(path, "utf-8", Tally())), "").rstrip("\r\n")
+    except (DataError, OSError):
+        return ""
+
+
 def open_bytes(path: Path) -> IO[bytes]:
     """Open the file, unpacked where its name ends in `.gz`."""
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
@@ -229,40 +230,65 @@ def _read_at_once(path: Path, layout: TextLayout, kinds: Mapping[str, Any]) -> A
 
 def _read_by_row(path: Path, layout: TextLayout, kinds: Mapping[str, Any], door: Door) -> Columns:
     tally = Tally()
-    places = {name: layout.columns.index(name) for name in kinds}
-    values: dict[str, list[object]] = {name: [] for name in kinds}
-    numbers: list[int] = []
+    records = ((line, dict(zip(layout.columns, row, strict=True))) for line, row in rows(path, layout, tally))
+    return gather(path, records, kinds, tally, door)
+
+
+def gather(
+    path: Path,
+    records: Iterable[tuple[int, Mapping[str, object]]],
+    kinds: Mapping[str, Any],
+    tally: Tally,
+    door: Door,
+) -> Columns:
+    """Return the columns of records that come one by one with their lines, less those that can't be read."""
+    chunks: dict[str, list[Any]] = {name: [] for name in (*kinds, "")}
+    values: dict[str, list[object]] = {name: [] for name in (*kinds, "")}
+
+    def close_chunk() -> None:
+        for name, some in values.items():
+            chunks[name].append(pa.array(some, kinds.get(name, pa.int64())))
+            some.clear()
+
     read = left = 0
-    for line, row in rows(path, layout, tally):
+    for line, record in records:
         read += 1
-        converted = {}
+        converted: dict[str, object] = {"": line}
         for name, kind in kinds.items():
-            text = row[places[name]]
+            value = record.get(name)
             try:
-                converted[name] = converter(kind)(text) if text else None
-            except ValueError:
-                number = "a whole number" if pa.types.is_integer(kind) else "a number"
-                tally.add(name, f"line {line}", f"{name} '{text}' is not {number}")
-        if len(converted) == len(kinds):
-            numbers.append(line)
-            for name, value in converted.items():
-                values[name].append(value)
-        if tally.first:
-            left += 1
-            if left > door.patience:
-                break
+                converted[name] = None if value in (None, "") else _converter(kind)(value)
+            except (ValueError, TypeError, OverflowError):
+                tally.add(name, f"line {line}", f"{name} {value!r} is not {_called(kind)}")
+        if len(converted) == len(values):
+            for name, some in values.items():
+                some.append(converted[name])
+            if len(values[""]) == CHUNK:
+                close_chunk()
+        left += bool(tally.first)
+        if left > door.patience:
+            break
+    close_chunk()
     for name in kinds:
         if read > 1 and tally.count.get(name, 0) == read:
             what, _, place = tally.first[name]
-            remedy = f"no row has a number there, so choose another column than '{name}' or correct it"
+            remedy = f"no row has such a value, so choose another column than '{name}' or correct it"
             tally.first[name] = (what, remedy, place)
     tally.tell(shown(path), door)
-    data = {name: pa.chunked_array([pa.array(values[name], kind)]) for name, kind in kinds.items()}
-    return Columns(shown(path), data, lambda row: f"line {numbers[row]}")
+    lines = pa.chunked_array(chunks.pop(""))
+    data = {name: pa.chunked_array(some, kinds[name]) for name, some in chunks.items()}
+    return Columns(shown(path), data, lambda row: f"line {lines[row].as_py()}")
 
 
-def converter(kind: Any) -> Callable[[str], object]:
-    """Return what turns a text into a value of this pyarrow type."""
+def _converter(kind: Any) -> Callable[[Any], object]:
+    if pa.types.is_timestamp(kind):
+        return datetime.fromisoformat
     if pa.types.is_integer(kind):
         return int
     return float if pa.types.is_floating(kind) else str
+
+
+def _called(kind: Any) -> str:
+    if pa.types.is_timestamp(kind):
+        return "a date such as 2019-03-31 10:00:00"
+    return "a whole number" if pa.types.is_integer(kind) else "a number"

@@ -109,7 +109,7 @@ def test_a_bad_line_between_colons_is_told(dat_folder: Path):
 def test_a_column_of_words_is_told_as_such(csv_folder: Path):
     (csv_folder / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,1,good,1\n1,2,bad,2\n")
 
-    with pytest.raises(DataError, match="no row has a number there, so choose another column than 'rating'"):
+    with pytest.raises(DataError, match="no row has such a value, so choose another column than 'rating'"):
         read(csv_folder)
 
 
