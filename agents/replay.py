@@ -3,7 +3,7 @@
 import numpy as np
 
 from simenv.arrays import BitArray, FloatArray, IntArray
-from simenv.dataset import Dataset, disliked_to, liked_from
+from simenv.dataset import Dataset, grades_of
 from simenv.errors import SimenvError
 from simenv.interactions import Interactions
 from simenv.pages import Grade, Page, Reaction
@@ -29,12 +29,9 @@ class ReplayPopulation:
         places = log.users.astype(np.int64) * self.item_count + log.items
         order = np.argsort(places, kind="stable")
         self.places, self.ratings = places[order], log.ratings[order]
-        like = liked_from(np.concatenate([log.ratings, dataset.interactions.ratings]))
-        dislike = disliked_to(np.concatenate([log.ratings, dataset.interactions.ratings]))
-        grades = np.full(len(log), Grade.VIEWED, dtype=np.int8)
-        grades[(self.ratings >= like) | np.isnan(self.ratings)] = Grade.LIKED
-        grades[self.ratings <= dislike] = Grade.DISLIKED
-        self.grades = grades
+        # The scale is that of all ratings; the held-out ones alone may not reach its top.
+        both = np.concatenate([self.ratings, dataset.interactions.ratings])
+        self.grades = grades_of(both)[: len(log)]
 
     def enter(self, users: IntArray, luck: BitArray) -> "Replay":  # noqa: ARG002
         """Seat these users in this order; their answers need no luck."""

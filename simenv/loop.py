@@ -13,6 +13,7 @@ from .errors import PageError
 from .pages import EMPTY, Grade, Page, Reaction, Turn
 from .population import Population, Sessions
 
+USER_KEY = key(0, "user")
 MAX_PAGE_SIZE = 255  # ranks fit a byte
 
 
@@ -43,11 +44,11 @@ class PageLoop:
         self._ranks = np.arange(1, page_size + 1, dtype=np.uint8)
         self._sessions: Sessions | None = None
 
-    def enter(self, users: IntArray, seed: int) -> None:
+    def enter(self, users: IntArray, seeds: int | IntArray) -> None:
         """Seat these users, each at the start of a session."""
         count = len(users)
         self.users = np.array(users, dtype=np.int32)
-        self.luck = luck_of(seed, self.users)
+        self.luck = luck_of(seeds, self.users)
         self.number = np.zeros(count, dtype=np.int32)
         self.shown = np.full((count, self.max_pages * self.page_size), EMPTY, dtype=np.int32)
         self.grades = np.zeros(self.shown.shape, dtype=np.int8)
@@ -58,10 +59,10 @@ class PageLoop:
         self._mark_starts = self._seats[:, None] * (self.item_count + 1) + 1
         self._sessions = self.population.enter(self.users, self.luck)
 
-    def reseat(self, seats: IntArray, users: IntArray, seed: int) -> None:
+    def reseat(self, seats: IntArray, users: IntArray, seeds: int | IntArray) -> None:
         """Let these users begin a session in seats that others have left."""
         self.users[seats] = users
-        self.luck[seats] = luck_of(seed, np.asarray(users))
+        self.luck[seats] = luck_of(seeds, users)
         self.number[seats] = 0
         self.shown[seats] = EMPTY
         self.grades[seats] = Grade.UNSEEN
@@ -143,6 +144,6 @@ class PageLoop:
         self.number[page.seats] += 1
 
 
-def luck_of(seed: int, users: IntArray) -> BitArray:
+def luck_of(seeds: int | IntArray, users: IntArray) -> BitArray:
     """Return each user's bits for this seed; the policy is left out, so all policies meet the same luck."""
-    return mix(key(seed, "user"), users)
+    return mix(mix(USER_KEY, np.atleast_1d(seeds)), users)

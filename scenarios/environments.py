@@ -1,0 +1,62 @@
+"""What `gymnasium.make("simenv/Page-v0")` makes, from names that a user may type."""
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from simenv.dataset import Dataset
+from simenv.environment import PageEnv, PageVectorEnv
+from simenv.errors import blame
+from simenv.population import Population
+
+from .names import build
+from .scenario import Scenario, read_scenario
+from .stage import set_stage
+
+DEFAULT = {"name": "page", "dataset": {"name": "films"}, "policies": ["random"]}
+
+
+def page_env(**settings: Any) -> PageEnv:
+    """Return a single environment; see `cast` for the settings."""
+    dataset, population, rest = cast(settings)
+    return PageEnv(dataset, population, **rest)
+
+
+def page_vector_env(num_envs: int = 1, **settings: Any) -> PageVectorEnv:
+    """Return a vector environment; see `cast` for the settings."""
+    dataset, population, rest = cast(settings)
+    return PageVectorEnv(dataset, population, num_envs=num_envs, **rest)
+
+
+def cast(settings: dict[str, Any]) -> tuple[Dataset, Population, dict[str, Any]]:
+    """Return the data set, the fitted population and what is left of the settings for the environment.
+
+    `scenario` names a scenario file or one that is shipped. `dataset`, `split` and `population` are as in
+    a scenario; or `dataset` and `population` are a `Dataset` of training rows and a fitted population.
+    """
+    rest = dict(settings)
+    if isinstance(rest.get("dataset"), Dataset):
+        return rest.pop("dataset"), rest.pop("population"), rest
+    source = rest.pop("scenario", None)
+    changes = {name: rest.pop(name) for name in ("dataset", "split", "population") if name in rest}
+    if isinstance(changes.get("dataset"), str):
+        changes["dataset"] = {"name": changes["dataset"]}
+    if source is not None:
+        scenario = read_scenario(source, [f"{name}={json.dumps(value)}" for name, value in changes.items()])
+        rest = {"page_size": scenario.page_size, "max_pages": scenario.max_pages} | rest
+    else:
+        scenario = Scenario.model_validate(DEFAULT | changes)
+    dataset, population = _fitted(scenario.model_copy(update={"users": None}).model_dump_json())
+    return dataset, population, rest
+
+
+@lru_cache(maxsize=4)
+def _fitted(text: str) -> tuple[Dataset, Population]:
+    """Return training rows and a population fitted to them; the same for every environment of a process."""
+    scenario = Scenario.model_validate_json(text)
+    stage = set_stage(scenario)
+    chosen = scenario.population
+    population: Population = build("population", chosen.name, chosen.options, stage.gifts)
+    with blame(f"population '{chosen.name}'", "fit"):
+        population.fit(stage.split.train)
+    return stage.split.train, population
