@@ -58,6 +58,8 @@ def read(
 ) -> Dataset:
     """Return the data set of a folder; `where` keeps only the interactions with these values."""
     path = need_file(source / "interactions.parquet", "give a folder in the plain layout")
+    if where is not None and not isinstance(where, Mapping):
+        raise DataError(f"where={where}: give a column and its value (where.variant=dense)")
     log = _log(path, where or {}, door)
     catalog = users = None
     if (source / "items.parquet").is_file():

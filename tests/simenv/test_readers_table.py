@@ -115,5 +115,5 @@ def test_an_unguessable_format_is_told_with_those_known(tmp_path: Path):
 def test_an_unknown_option_is_told_with_those_known(tmp_path: Path):
     (tmp_path / "log.csv").write_text("who,what\n1,2\n")
 
-    with pytest.raises(DataError, match="format table has no option 'users'; it has user, item"):
+    with pytest.raises(DataError, match="table: no option 'users'; there are user, item"):
         read(tmp_path / "log.csv", "table", users="who")
