@@ -1,15 +1,19 @@
 """The command line."""
 
+import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from simenv.errors import SimenvError
 
 from . import data_commands
+
+if TYPE_CHECKING:
+    from simenv.rundir import RunDir
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,12 +53,106 @@ def run(
     _show(result)
 
 
+@app.command()
+def report(folder: RunFolder) -> None:
+    """Write a run's report again and show its table."""
+    from simenv.reports.report import write_report
+    from simenv.rundir import RunDir
+
+    result = RunDir.open(folder)
+    write_report(result)
+    _show(result)
+
+
+@app.command()
+def rescore(folder: RunFolder) -> None:
+    """Measure a run again from its log alone, and write metrics, comparisons and report."""
+    from simenv.reports.report import write_report
+    from simenv.rundir import RunDir
+
+    from .runner import rescore as rescore_run
+
+    result = RunDir.open(folder)
+    rescore_run(result)
+    write_report(result)
+    _show(result)
+
+
+@app.command()
+def compare(
+    one: RunFolder,
+    other: RunFolder,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Write Markdown instead of a table.")] = False,
+) -> None:
+    """Compare two runs on the users they share."""
+    from rich.console import Console
+
+    from simenv.reports.compare import comparison_markdown, comparison_table, compare_runs
+    from simenv.rundir import RunDir
+
+    found = compare_runs(RunDir.open(one), RunDir.open(other))
+    if markdown:
+        print(comparison_markdown(found), end="")
+        return
+    console = Console()
+    for warning in found.warnings:
+        console.print(f"warning: {warning}", style="bold red", markup=False)
+    for name, note in found.notes:
+        console.print(f"{name}: {note.word}. {note.text}", markup=False, highlight=False)
+    console.print(f"\non {found.users} users of both runs", comparison_table(found), highlight=False)
+    for setting in found.settings:
+        console.print(f"{setting.name}: {setting.one} / {setting.other}", markup=False, highlight=False)
+
+
+@app.command("list")
+def list_names() -> None:
+    """List the policies, populations, data sets and scenarios that can be named."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from simenv.readers import imported
+
+    from .names import known_names
+    from .scenario import parse, shipped
+
+    tables = {
+        "policies": {name: entry.about for name, entry in known_names("policy").items()},
+        "populations": {name: entry.about for name, entry in known_names("population").items()},
+        "data sets": {"films": "a made world of films whose truth is known"}
+        | {name: "imported" for name in imported()},
+        "scenarios": {
+            name: parse(path.read_text(encoding="utf-8"), name)[0].get("question", "")
+            for name, path in shipped().items()
+        },
+    }
+    console = Console()
+    for kind, entries in tables.items():
+        table = Table(title=kind, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column()
+        for name, about in entries.items():
+            table.add_row(name, about)
+        console.print(table, "")
+
+
+def _show(result: "RunDir") -> None:
+    """Print a run's verdict and table, and where its report lies."""
+    from rich.console import Console
+
+    from simenv.reports.terminal import policy_table, verdict_lines
+
+    console = Console()
+    for line in verdict_lines(result):
+        console.print(line)
+    console.print("", policy_table(result, console.width), f"\nreport: {result.folder / 'report.html'}", highlight=False)
+
+
 def main() -> None:
     """Run the command line; an error that a user can mend is a sentence and exit code 2."""
     try:
         app()
     except SimenvError as error:
-        if "--traceback" in sys.argv:
+        if os.environ.get("SIMENV_TRACEBACK"):
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
