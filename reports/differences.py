@@ -9,13 +9,14 @@ from markupsafe import Markup
 
 from simenv.arrays import FloatArray
 
-from .numbers import number, percent, signed
+from .numbers import percent, signed
 from .standings import MAIN, Standings
-from .svg import WIDTH, Figure, Scale, bar, drawing, label, line, text, ticks
+from .svg import WIDTH, Figure, Scale, bar, drawing, inks, label, line, text, ticks
 
 ROW = 54.0
 TALL = 26.0
 EXACT = 1e-9
+MANY = 40  # whole numbers up to this have a bin each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,81 +59,72 @@ def differences_plot(sessions: pa.Table, stands: Standings) -> Figure | None:
     if not found:
         return None
     edges = _edges(np.concatenate([spread.values for spread in found]))
-    x = Scale(float(edges[0]), float(edges[-1]), 104, WIDTH - 8)
+    low, high = float(edges[0]), float(edges[-1])
+    x = Scale(low, high, 104, WIDTH - 8)
     bottom = 8 + ROW * len(found)
-    parts: list[str] = []
-    for row, spread in enumerate(found):
-        parts.append(_row(spread, leader, edges, x, 8 + ROW * row))
-    parts.append(line(x(0), 4, x(0), bottom + 2, "zero"))
+    colours = inks(stands)
+    parts = [
+        _row(spread, colours[spread.policy], colours[leader], edges, x, 8 + ROW * row)
+        for row, spread in enumerate(found)
+    ]
     parts.append(line(x.start, bottom + 2, x.end, bottom + 2, "axis"))
-    for mark in ticks(float(edges[0]), float(edges[-1]), 7):
-        parts.append(
-            text(
-                x(mark),
-                bottom + 18,
-                signed(mark, -1, 9) if mark == int(mark) else signed(mark),
-                "tick",
-                "middle",
-            )
-        )
-    words = f"likes per session under {leader} minus those under the other"
-    parts.append(
-        text(
-            (x.start + x.end) / 2,
-            bottom + 34,
-            words if len(words) < 62 else "difference in likes per session",
-            "title",
-            "middle",
-        )
-    )
+    parts.extend(text(x(mark), bottom + 18, _step(mark), "tick", "middle") for mark in ticks(low, high, 7))
+    parts.append(text(x.end, bottom + 34, "difference in likes per session", "title", "end"))
     title = f"Who is better off with {leader}"
     first = found[0]
     caption = (
-        f"Each user meets both policies with the same luck: against {first.policy}, {percent(first.better)} of"
-        f" users like more under {leader} and {percent(first.worse)} like less."
+        "Every user meets both policies with the same luck, and the mark is the median:"
+        f" against {first.policy}, {percent(first.better)} of users like more items under {leader}"
+        f" and {percent(first.worse)} fewer."
     )
-    facts = "; ".join(
-        f"against {s.policy}, {percent(s.better)} better and {percent(s.worse)} worse off" for s in found
+    told = "; ".join(
+        f"against {s.policy}, {percent(s.better)} better, {percent(s.worse)} worse" for s in found
     )
-    legend = [("better", f"better off with {leader}"), ("even", "equal"), ("worse", "worse off")]
-    return Figure(
-        title,
-        caption,
-        drawing("differences", title, f"Share of users by policy: {facts}.", WIDTH, bottom + 42, *parts),
-        legend,
-    )
+    legend = [
+        (f"key-{colours[leader].split()[0]}", f"better off with {leader}"),
+        ("even", "equal or nearly so"),
+        ("other", "worse off, in the other policy's colour"),
+    ]
+    shape = drawing("differences", title, f"Shares of users: {told}.", WIDTH, bottom + 42, *parts)
+    return Figure(title, caption, shape, legend)
 
 
-def _row(spread: Spread, leader: str, edges: FloatArray, x: Scale, top: float) -> Markup:
-    clipped = np.clip(spread.values, edges[0] + EXACT, edges[-1] - EXACT)
-    heights = np.histogram(clipped, edges)[0] / len(clipped)
-    tallest = heights.max() or 1.0
+def _row(spread: Spread, theirs: str, mine: str, edges: FloatArray, x: Scale, top: float) -> Markup:
+    """Draw one policy's histogram, the median on it, and the shares below."""
+    inside = np.clip(spread.values, edges[0] + EXACT, edges[-1] - EXACT)
+    shares = np.histogram(inside, edges)[0] / len(inside)
     floor = top + TALL + 4
-    parts: list[str] = [label(x.start - 8, top + 18, spread.policy, 15, "end")]
-    for begin, end, share in zip(edges[:-1].tolist(), edges[1:].tolist(), heights.tolist(), strict=True):
+    parts: list[str] = [label(x.start - 8, top + 22, spread.policy, 14, "end")]
+    for begin, end, share in zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True):
         if share:
-            tone = "even" if begin < 0 < end else "better" if begin >= 0 else "worse"
-            tall = max(share / tallest * TALL, 0.8)
-            middle = (begin + end) / 2
-            note = f"{signed(middle)}: {percent(share)} of users"
-            parts.append(bar(x(begin) + 0.4, floor - tall, x(end) - x(begin) - 0.8, tall, tone, note))
+            tone = "even" if begin < 0 < end else f"full {mine if begin >= 0 else theirs}"
+            height = max(share / shares.max() * TALL, 0.8)
+            note = f"{_step((begin + end) / 2)}: {percent(share)} of users"
+            parts.append(bar(x(begin) + 0.4, floor - height, x(end) - x(begin) - 0.8, height, tone, note))
     median = float(np.median(spread.values))
     parts.append(line(x.start, floor, x.end, floor, "grid"))
-    parts.append(line(x(median), floor - TALL, x(median), floor + 3, "median"))
+    parts.append(line(x(0), floor - TALL - 3, x(0), floor + 3, "zero"))
+    parts.append(line(x(median), floor - TALL - 2, x(median), floor + 3, "median"))
     even = max(0.0, 1 - spread.better - spread.worse)
-    words = f"{percent(spread.better)} better · {percent(even)} equal · {percent(spread.worse)} worse · median {signed(median) if median else number(0, 0, 10)}"
-    parts.append(text(x.start, floor + 14, words, "tick"))
+    words = f"{percent(spread.better)} better · {percent(even)} equal · {percent(spread.worse)} worse"
+    parts.append(text(x.start, floor + 15, f"{words} · median {_step(median)}", "tick"))
     return Markup("").join(parts)
 
 
 def _edges(values: FloatArray) -> FloatArray:
-    """Return bin edges with one bin around zero, wide enough for 99 % of the values; the rest go to the ends."""
-    reach = max(float(np.quantile(np.abs(values), 0.99)), EXACT)
+    """Return bin edges, one bin around zero, for 99 % of the values; the bins at the ends take the rest."""
+    low, high = (float(value) for value in np.quantile(values, [0.005, 0.995]))
+    reach = max(-low, high, EXACT)
     whole = bool(np.all(np.abs(values - np.round(values)) < EXACT))
-    width = max(1.0, float(np.ceil(reach / 15))) if whole else reach / 12
-    low = -np.ceil(max(-float(np.quantile(values, 0.005)), width) / width - 1e-6)
-    high = np.ceil(max(float(np.quantile(values, 0.995)), width) / width - 1e-6)
-    return (np.arange(low, high + 2) - 0.5) * width
+    width = 1.0 if whole and reach <= MANY else reach / 12
+    first, last = np.floor(min(low, -width) / width + EXACT), np.ceil(max(high, width) / width - EXACT)
+    return (np.arange(first, last + 2) - 0.5) * width
+
+
+def _step(value: float) -> str:
+    if value == round(value):
+        return signed(value, 0, 10) if value else "0"
+    return signed(value)
 
 
 def _values(sessions: pa.Table, policy: str) -> dict[object, float]:

@@ -43,7 +43,7 @@ def exits_plot(pages: pa.Table, stands: Standings) -> Figure:
     parts: list[str] = []
     for number, policy in enumerate(rows):
         top = 10 + ROW * number
-        parts.append(label(x.start - 8, top + 15, policy, 15, "end"))
+        parts.append(label(x.start - 8, top + 15, policy, 14, "end"))
         begin = 0.0
         for cause, colour in causes.items():
             amount = _amount(found[policy], cause, causes)
@@ -53,7 +53,7 @@ def exits_plot(pages: pa.Table, stands: Standings) -> Figure:
                 parts.append(bar(x(begin), top, x(begin + share) - x(begin), ROW - 6, f"{colour} cut", note))
             if share >= 0.11:
                 parts.append(
-                    text(x(begin) + 5, top + 14, percent(share), "on" if colour != "stay" else "off")
+                    text(x(begin) + 5, top + 14, percent(share), "dark" if colour != "stay" else "off")
                 )
             begin += share
     parts.append(line(x.start, bottom + 2, x.end, bottom + 2, "axis"))

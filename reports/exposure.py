@@ -47,7 +47,7 @@ def exposure_plot(events: pa.Table, items: pa.Table, stands: Standings) -> Figur
     parts: list[str] = []
     for number, name in enumerate(rows):
         top = 10 + ROW * number + (0 if number == 0 else 6)
-        parts.append(label(x.start - 8, top + 15, name, 15, "end"))
+        parts.append(label(x.start - 8, top + 15, name, 14, "end"))
         parts.append(_cut_bar(name, shares[name], x, top))
     parts.append(line(x.start, bottom + 2, x.end, bottom + 2, "axis"))
     for mark in (0, 0.25, 0.5, 0.75, 1):

@@ -4,6 +4,7 @@ import math
 
 MINUS, DASH, TO = "−", "–", " to "
 MISSING = "—"
+GAP = "\u00a0"  # a space at which no line breaks
 
 
 def number(value: float | None, low: float | None = None, high: float | None = None) -> str:
@@ -30,17 +31,19 @@ def signed(value: float | None, low: float | None = None, high: float | None = N
 def percent(share: float) -> str:
     """Return a share as a whole percentage; what is rare but there is not written as 0."""
     if 0 < share < 0.005:
-        return "<1 %"
+        return f"<1{GAP}%"
     if 0.995 <= share < 1:
-        return ">99 %"
-    return f"{share * 100:.0f} %"
+        return f">99{GAP}%"
+    return f"{share * 100:.0f}{GAP}%"
 
 
 def p_value(p: float | None) -> str:
     """Return a p-value as it is commonly written."""
     if p is None or not math.isfinite(p):
         return MISSING
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+    if p < 0.001:
+        return f"p{GAP}<{GAP}0.001"
+    return f"p{GAP}={GAP}{p:.3f}" if p < 0.1 else f"p{GAP}={GAP}{p:.2f}"
 
 
 def count(value: int) -> str:

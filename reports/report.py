@@ -41,6 +41,7 @@ def report(run: RunDir) -> str:
         question=manifest.get("question") or "",
         verdict=verdict(run, stands),
         groups=groups(stands),
+        contested=len(stands.contestants) > 1,
         bounds=names(stands.bounds),
         gaps=empty_places(manifest),
         figures=figures(run, stands),
@@ -54,13 +55,13 @@ def report(run: RunDir) -> str:
 
 
 def figures(run: RunDir, stands: Standings) -> list[Figure]:
-    """Return the plots, in the order in which one asks: who stays, how happy, who gains, why leave, what was shown."""
+    """Return the plots: who stays, how happy they are, why they leave, what was shown, and who gains."""
     drawn = [
         survival_plot(run.pages, stands),
         satisfaction_plot(run.pages, stands),
-        differences_plot(session_table(run), stands),
         exits_plot(run.pages, stands),
         exposure_plot(run.events, run.items, stands),
+        differences_plot(session_table(run), stands),
     ]
     return [figure for figure in drawn if figure is not None]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simenv.errors import RunError
-from simenv.metrics import METRICS, metric_of
+from simenv.metrics import METRICS, OFFLINE, metric_of
 from simenv.rundir import RunDir
 
 MAIN = "N_like"
@@ -74,7 +74,7 @@ class Standings:
     def metrics(self) -> list[str]:
         """Every metric measured: the main one first, then in the order of the glossary, cut-offs by size."""
         found = {metric for row in self.estimates.values() for metric in row}
-        known = list(METRICS)
+        known = [*METRICS, *OFFLINE]
         return sorted(found, key=lambda name: (name != MAIN, _place(known, name), _cutoff(name), name))
 
     @property
@@ -170,9 +170,8 @@ def _minus(value: float | None) -> float | None:
 
 
 def _place(known: list[str], name: str) -> int:
-    kind = name.split("@")[0]
-    places = [place for place, metric in enumerate(known) if metric.split("@")[0] == kind]
-    return min(places, default=len(known))
+    kind = name.partition("@")[0]
+    return known.index(kind) if kind in known else len(known)
 
 
 def _cutoff(name: str) -> int:

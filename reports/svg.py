@@ -19,7 +19,7 @@ LABEL_GAP = 13.5
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A plot with its heading, the sentence that says what to read from it, and a legend where it needs one."""
+    """A plot with its heading, what to read from it, and a legend where it needs one."""
 
     title: str
     caption: str

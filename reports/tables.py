@@ -10,7 +10,7 @@ from markupsafe import Markup
 from simenv.metrics import metric_of
 
 from .discretion import discreet
-from .numbers import DASH, count, interval, number, p_value, signed
+from .numbers import DASH, GAP, count, interval, number, p_value, signed
 from .standings import MAIN, Estimate, Standings
 from .svg import Scale, inks, line, tag
 
@@ -71,7 +71,7 @@ class PairRow:
 
 
 def groups(stands: Standings) -> list[Group]:
-    """Return the headline metrics, the metrics of the lists shown, and the offline metrics; none that is empty."""
+    """Return the metrics of sessions, of lists and offline; a group without any is left out."""
     offline = [name for name in stands.metrics if "@" in name]
     headline = [name for name in stands.metrics if metric_of(name).headline and name not in offline]
     lists = [name for name in stands.metrics if name not in headline and name not in offline]
@@ -109,7 +109,7 @@ def pair_rows(stands: Standings) -> list[PairRow]:
             pair.against,
             signed(pair.difference, pair.low, pair.high),
             interval(pair.low, pair.high),
-            p_value(pair.p_holm).removeprefix("p = ").removeprefix("p "),
+            p_value(pair.p_holm).removeprefix("p").removeprefix(f"{GAP}={GAP}").strip(),
             pair.tells_apart,
         )
         for pair in pairs
@@ -207,15 +207,12 @@ def _gauge(estimate: Estimate, scale: Scale) -> Markup:
     if estimate.mean is None or estimate.low is None or estimate.high is None or scale.low == scale.high:
         return Markup("")
     x = scale(estimate.mean)
-    spread = line(scale(estimate.low), 4, scale(estimate.high), 4, "reach")
-    return tag(
-        "svg",
-        spread,
+    parts = [
+        line(0, 4, GAUGE, 4, "track"),
+        line(scale(estimate.low), 4, scale(estimate.high), 4, "reach"),
         tag("circle", cx=x, cy=4.0, r=2.5),
-        viewBox="0 0 64 8",
-        _class="gauge",
-        aria_hidden="true",
-    )
+    ]
+    return tag("svg", *parts, viewBox="0 0 64 8", _class="gauge", aria_hidden="true")
 
 
 def _better(higher: bool | None) -> str:

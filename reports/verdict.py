@@ -7,7 +7,7 @@ from typing import Any, Literal
 from simenv.rundir import RunDir
 
 from .discretion import without_paths
-from .numbers import interval, number, p_value
+from .numbers import GAP, interval, number, p_value
 from .standings import MAIN, Pair, Standings, standings
 
 Tone = Literal["good", "amber", "red"]
@@ -88,23 +88,23 @@ def _sentence(stands: Standings) -> tuple[str, str | None]:
         return f"{first} ran alone, with {_amount(stands, first)}; there is nobody to compare it with.", None
     if len(alike) > 1:
         return _undecided(stands, alike), None
-    rival = next((p for p in stands.contestants if p != first), "")
+    rival = next((policy for policy in stands.contestants if policy != first), "")
     pair = stands.pairs.get((MAIN, first, rival))
     lead = f"{first} leads with {_amount(stands, first)}"
     if pair is None:
         return f"{lead}, ahead of {rival}; no comparison on the same users was made.", None
-    return f"{lead}, {_difference(pair)} than {rival}; the difference holds after correction.", first
+    return f"{lead}, {_difference(pair)}; the difference holds after correction.", first
 
 
 def _undecided(stands: Standings, alike: list[str]) -> str:
     first, rival = alike[:2]
     pair = stands.pairs.get((MAIN, first, rival))
-    start = f"No difference could be told between {names(alike)}"
+    start = f"No difference could be told between {names(alike)}: {first} has {_amount(stands, first)}"
     if pair is None or pair.difference is None:
-        return f"{start}: {first} has {_amount(stands, first)}."
+        return f"{start}."
     clear = pair.low is not None and pair.low > 0
-    tail = ", which does not hold after correction" if clear else ", which may be chance"
-    return f"{start}: {first} has {_amount(stands, first)}, {_difference(pair)} than {rival}{tail}."
+    tail = "this does not hold after correction" if clear else "this may be chance"
+    return f"{start}, {_difference(pair)}; {tail}."
 
 
 def _amount(stands: Standings, policy: str) -> str:
@@ -113,13 +113,13 @@ def _amount(stands: Standings, policy: str) -> str:
 
 
 def _difference(pair: Pair) -> str:
-    spread = interval(pair.low, pair.high)
-    details = [f"95 % interval {spread}"] if spread else []
-    if pair.p_holm is not None:
-        details.append(f"{p_value(pair.p_holm)} after correction")
     size = number(abs(pair.difference or 0.0), pair.low, pair.high)
     word = "fewer" if (pair.difference or 0.0) < 0 else "more"
-    return f"{size} {word}" + (f" ({'; '.join(details)})" if details else "")
+    spread = interval(pair.low, pair.high)
+    details = [f"95{GAP}% interval {spread}"] if spread else []
+    if pair.p_holm is not None:
+        details.append(f"corrected {p_value(pair.p_holm)}")
+    return f"{size} {word} than {pair.against}" + (f" ({', '.join(details)})" if details else "")
 
 
 def names(policies: list[str]) -> str:

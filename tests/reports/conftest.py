@@ -32,6 +32,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         width: float = 0.2,
         offline: bool = True,
         users: Sequence[int] = range(USERS),
+        cause: str = "bored",
         **manifest: Any,
     ) -> RunDir:
         likes = {"mf": 4.0, "popular": 3.0, "random": 1.0} if likes is None else likes
@@ -39,7 +40,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         world = dataset()
         log = EventLog(run.folder)
         for place, (policy, mean) in enumerate(likes.items()):
-            log.write(policy, 0, world, session(np.array(users), mean, shift=place))
+            log.write(policy, 0, world, session(np.array(users), mean, place, cause))
         run.write_world(world)
         run.write_json(
             "metrics.json", {policy: estimates(mean, width, offline) for policy, mean in likes.items()}
@@ -72,7 +73,7 @@ def dataset() -> Dataset:
     return Dataset("hand-made", catalog, Users(np.arange(1, USERS + 1)), log)
 
 
-def session(users: np.ndarray[Any, Any], mean: float, shift: int) -> list[Turn]:
+def session(users: np.ndarray[Any, Any], mean: float, shift: int, cause: str) -> list[Turn]:
     """Return turns in which the first `mean` items are liked, and user u leaves after u % PAGES + 1 pages."""
     turns = []
     for number in range(PAGES):
@@ -83,7 +84,7 @@ def session(users: np.ndarray[Any, Any], mean: float, shift: int) -> list[Turn]:
         seen = number * SIZE + np.arange(SIZE)
         grades[:, seen < mean] = Grade.LIKED
         exits = (here % PAGES == number) & (here % PAGES < PAGES - 1)
-        causes = np.where(exits, np.where(here % 2 == 0, "bored", "tired"), "").astype(object)
+        causes = np.where(exits, np.where(here % 2 == 0, cause, "tired"), "").astype(object)
         reaction = Reaction(grades, np.full(grades.shape, np.nan), 3.0 + mean / 2 + here % 3, exits, causes)
         turns.append(Turn(page, reaction, np.zeros(grades.shape, bool), ~exits & (number == PAGES - 1)))
     return turns

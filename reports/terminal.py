@@ -1,0 +1,75 @@
+"""What a terminal shows of a run: one table and a few lines."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from simenv.metrics import metric_of
+from simenv.rundir import RunDir
+
+from .numbers import DASH, interval, number
+from .standings import Standings, standings
+from .verdict import Note, trust, verdict
+
+LABEL, COLUMN, WIDE = 16, 13, 20  # letters: a policy's name at most, a narrow column, a wide one
+COLOURS = {"good": "green", "amber": "yellow", "red": "bold white on red"}
+
+
+def policy_table(run: RunDir, width: int | None = None) -> Table:
+    """Return the headline metrics of every policy, as many as a terminal of this width can hold.
+
+    Intervals stand beside the means where there is room, else below them. The best contestant of a
+    column is marked `*`, one that cannot be told from it `~`.
+    """
+    stands, fidelity = standings(run), trust(run.manifest)
+    room = (Console().width if width is None else width) - LABEL - 2
+    metrics = [metric for metric in stands.metrics if metric_of(metric).headline]
+    wide = room >= WIDE * len(metrics)
+    shown = metrics[: max(1, room // (WIDE if wide else COLUMN))]
+    left = [metric for metric in metrics if metric not in shown]
+    table = Table(box=None, padding=(0, 1), caption=_caption(fidelity, left), caption_justify="left")
+    table.add_column("policy", overflow="ellipsis", no_wrap=True, max_width=LABEL)
+    for metric in shown:
+        table.add_column(metric, justify="right", no_wrap=True)
+    for policy in stands.policies:
+        style = "dim" if policy in stands.bounds else ""
+        table.add_row(Text(policy), *_cells(stands, policy, shown, wide), style=style)
+    return table
+
+
+def verdict_lines(run: RunDir) -> list[str]:
+    """Return what to print after a run, in rich's markup: status, trust and the sentence."""
+    found = verdict(run)
+    loud = [note for note in (found.status, found.trust) if note is not None and note.tone == "red"]
+    quiet = [found.trust] if found.trust not in loud else []
+    return [*map(_line, loud), escape(found.sentence), *map(_line, quiet)]
+
+
+def _cells(stands: Standings, policy: str, metrics: Sequence[str], wide: bool) -> list[Text]:
+    cells = []
+    for metric in metrics:
+        estimate = stands.estimate(policy, metric)
+        best = stands.best(metric) if len(stands.contestants) > 1 else []
+        mark = "" if policy not in best else "*" if policy == best[0] else "~"
+        spread = interval(estimate.low, estimate.high, DASH)
+        value = number(estimate.mean, estimate.low, estimate.high)
+        cell = Text(f"{mark}{value}", style="bold" if mark else "")
+        cells.append(
+            cell.append(f"{' ' if wide else chr(10)}{spread}", style="not bold dim") if spread else cell
+        )
+    return cells
+
+
+def _caption(fidelity: Note, left: Sequence[str]) -> Text:
+    words = Text(fidelity.word, style=COLOURS[fidelity.tone])
+    words.append("\n* best, ~ cannot be told from it; 95 % intervals", style="dim")
+    return words.append(f"\nnot shown here: {', '.join(left)}", style="not bold dim") if left else words
+
+
+def _line(note: Note) -> str:
+    colour = COLOURS[note.tone]
+    detail = f" {escape(note.detail)}" if note.detail else ""
+    return f"[{colour}]{escape(note.word)}.[/] {escape(note.text)}{detail}"

@@ -1,0 +1,81 @@
+"""What the plots draw is what the event log says."""
+
+from collections import Counter
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from simenv.metrics import session_table
+from simenv.reports.differences import spreads
+from simenv.reports.exits import STAYED, exit_causes
+from simenv.reports.exposure import TRAINING, exposure
+from simenv.reports.satisfaction import courses
+from simenv.reports.survival import survival
+from simenv.reports.svg import apart, tag, ticks
+from simenv.rundir import RunDir
+
+
+def test_survival_is_the_share_of_sessions_not_yet_left(run: RunDir):
+    # Users 0 to 11 leave after page u % 5 + 1, but those of u % 5 == 4 stay to the limit.
+    assert survival(run.pages)["mf"] == pytest.approx(np.array([12, 9, 6, 4, 2, 2]) / 12)
+
+
+def test_satisfaction_is_over_the_users_still_there(run: RunDir):
+    course = courses(run.pages)["mf"]
+
+    assert course.users.tolist()[0] == 12
+    assert course.mean[0] == pytest.approx(np.mean([5.0 + user % 3 for user in range(12)]))
+    assert course.error[0] > 0
+
+
+def test_every_session_ends_for_one_cause(run: RunDir):
+    # Left: users 0 to 11 but 4 and 9; the even ones bored, the odd ones tired.
+    assert exit_causes(run.pages)["mf"] == Counter({"bored": 5, "tired": 5, STAYED: 2})
+
+
+def test_exposure_adds_up_and_starts_with_the_training_rows(run: RunDir):
+    shares = exposure(run.events, run.items)
+
+    assert next(iter(shares)) == TRAINING
+    assert all(row.sum() == pytest.approx(1) for row in shares.values())
+    assert np.all(np.diff(shares[TRAINING]) <= 1e-12)
+
+
+def test_differences_are_between_the_same_users(run: RunDir):
+    (spread,) = spreads(session_table(run), "mf", ["random"])
+
+    # Everybody sees page 1, where mf pleases four times and random once.
+    assert spread.values.tolist() == [3.0] * 12
+    assert (spread.better, spread.worse) == (1.0, 0.0)
+
+
+def test_labels_keep_apart_and_in_order():
+    places = apart([50.0, 51.0, 52.0, 90.0, 99.0], 10, 0, 100)
+
+    assert places == sorted(places)
+    assert min(np.diff(places)) >= 10 - 1e-9
+    assert 0 <= places[0] <= places[-1] <= 100
+
+
+def test_ticks_are_round_and_within():
+    assert ticks(0, 10, 6) == [0, 2, 4, 6, 8, 10]
+    assert all(-0.3 <= tick <= 1.7 for tick in ticks(-0.3, 1.7))
+
+
+def test_words_in_a_drawing_are_escaped():
+    element = ElementTree.fromstring(tag("text", "<b> & co", _class='"quoted"'))
+
+    assert element.text == "<b> & co"
+    assert element.get("class") == '"quoted"'
+
+
+def test_logs_with_words_for_ids_are_read_alike(run: RunDir):
+    words = pa.array([str(item) for item in run.items["item_id"].to_pylist()]).dictionary_encode()
+    items = run.items.set_column(0, "item_id", words.cast(pa.string()))
+    shown = pa.array([str(item) for item in run.events["item_id"].to_pylist()]).dictionary_encode()
+    place = run.events.column_names.index("item_id")
+    events = run.events.set_column(place, "item_id", shown)
+
+    assert exposure(events, items)["mf"] == pytest.approx(exposure(run.events, run.items)["mf"])
