@@ -98,7 +98,7 @@ def compare_runs(one: RunDir, other: RunDir) -> RunComparison:
 def comparison_table(comparison: RunComparison) -> Table:
     """Return the changes as a table for a terminal."""
     one, other = comparison.names
-    beside = [*comparison.warnings, *(f"{name}: {note.word}" for name, note in comparison.notes)]
+    beside = [f"{name}: {note.word}" for name, note in comparison.notes]
     table = Table(box=None, padding=(0, 1), caption=Text("\n".join(beside)), caption_justify="left")
     for heading in ("policy", "metric"):
         table.add_column(heading)

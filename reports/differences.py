@@ -1,5 +1,6 @@
 """What the means hide: how many users are better off with the leader, and how many worse."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from .svg import WIDTH, Figure, Scale, bar, drawing, inks, label, line, text, ti
 ROW = 54.0
 TALL = 26.0
 EXACT = 1e-9
-MANY = 40  # whole numbers up to this have a bin each
+MANY = 40  # bins on one side of zero, at most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +56,9 @@ def differences_plot(sessions: pa.Table, stands: Standings) -> Figure | None:
     leader = stands.leader
     if leader is None or MAIN not in sessions.column_names:
         return None
-    found = spreads(sessions, leader, [policy for policy in stands.policies if policy != leader])
+    # Bounds lie far off and would flatten the others; they are drawn only where there is nobody else.
+    rivals = [policy for policy in stands.contestants if policy != leader] or stands.bounds
+    found = spreads(sessions, leader, rivals)
     if not found:
         return None
     edges = _edges(np.concatenate([spread.values for spread in found]))
@@ -114,11 +117,20 @@ def _row(spread: Spread, theirs: str, mine: str, edges: FloatArray, x: Scale, to
 def _edges(values: FloatArray) -> FloatArray:
     """Return bin edges, one bin around zero, for 99 % of the values; the bins at the ends take the rest."""
     low, high = (float(value) for value in np.quantile(values, [0.005, 0.995]))
-    reach = max(-low, high, EXACT)
-    whole = bool(np.all(np.abs(values - np.round(values)) < EXACT))
-    width = 1.0 if whole and reach <= MANY else reach / 12
-    first, last = np.floor(min(low, -width) / width + EXACT), np.ceil(max(high, width) / width - EXACT)
-    return (np.arange(first, last + 2) - 0.5) * width
+    width = _width(values, max(-low, high, EXACT))
+    first, last = np.floor(min(low, -width) / width + 0.5), np.ceil(max(high, width) / width - 0.5)
+    edges: FloatArray = (np.arange(first, last + 2) - 0.5) * width
+    return edges
+
+
+def _width(values: FloatArray, reach: float) -> float:
+    """Return a bin's width; values that move in steps (halves, for two seeds) get an odd number of them."""
+    for seeds in range(1, 11):
+        steps = values * seeds
+        if np.all(np.abs(steps - np.round(steps)) < EXACT * 100):
+            together = 2 * math.ceil((reach * seeds / MANY - 1) / 2) + 1
+            return max(together, 1) / seeds
+    return reach / 12
 
 
 def _step(value: float) -> str:

@@ -14,11 +14,11 @@ def number(value: float | None, low: float | None = None, high: float | None = N
     return _fixed(value, _decimals(value, low, high))
 
 
-def interval(low: float | None, high: float | None, joint: str = TO) -> str:
-    """Return an interval, both ends with the digits its width allows; '' where there is none."""
+def interval(low: float | None, high: float | None, joint: str = TO, width: float | None = None) -> str:
+    """Return an interval with the digits its width (or the one given) allows; '' where there is none."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return ""
-    decimals = _decimals(low, low, high)
+    decimals = _decimals(low, low, high) if width is None else _decimals(low, 0.0, width)
     return f"{_fixed(low, decimals)}{joint}{_fixed(high, decimals)}"
 
 

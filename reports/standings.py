@@ -6,6 +6,7 @@ The oracle and the anti-oracle know the truth; they bound what a policy can reac
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from simenv.errors import RunError
@@ -86,6 +87,12 @@ class Standings:
     def estimate(self, policy: str, metric: str) -> Estimate:
         """Return what was measured, or an estimate of nothing."""
         return self.estimates.get(policy, {}).get(metric, Estimate(None))
+
+    def width(self, metric: str) -> float | None:
+        """Return the usual width of this metric's intervals, so that a column keeps one number of digits."""
+        row = [self.estimate(policy, metric) for policy in self.contestants or self.bounds]
+        widths = [e.high - e.low for e in row if e.low is not None and e.high is not None]
+        return median(widths) if widths else None
 
     def best(self, metric: str) -> list[str]:
         """Return the best contestant and, after it, those that cannot be told from it; [] if none is better.

@@ -182,7 +182,13 @@ def _group(stands: Standings, name: str, note: str, metrics: Sequence[str]) -> G
             colours[policy],
             policy in stands.bounds,
             [
-                _cell(stands.estimate(policy, metric), policy, best[metric], scales[metric])
+                _cell(
+                    stands.estimate(policy, metric),
+                    policy,
+                    best[metric],
+                    scales[metric],
+                    stands.width(metric),
+                )
                 for metric in metrics
             ],
         )
@@ -191,10 +197,11 @@ def _group(stands: Standings, name: str, note: str, metrics: Sequence[str]) -> G
     return Group(name, note, columns, rows)
 
 
-def _cell(estimate: Estimate, policy: str, best: Sequence[str], scale: Scale) -> Cell:
+def _cell(estimate: Estimate, policy: str, best: Sequence[str], scale: Scale, width: float | None) -> Cell:
     mark = "" if policy not in best else "best" if policy == best[0] else "alike"
-    value = number(estimate.mean, estimate.low, estimate.high)
-    return Cell(value, interval(estimate.low, estimate.high, DASH), mark, _gauge(estimate, scale))
+    value = number(estimate.mean) if width is None else number(estimate.mean, 0, width)
+    spread = interval(estimate.low, estimate.high, DASH, width)
+    return Cell(value, spread, mark, _gauge(estimate, scale))
 
 
 def _scale(stands: Standings, metric: str) -> Scale:

@@ -54,8 +54,9 @@ def _cells(stands: Standings, policy: str, metrics: Sequence[str], wide: bool) -
         estimate = stands.estimate(policy, metric)
         best = stands.best(metric) if len(stands.contestants) > 1 else []
         mark = "" if policy not in best else "*" if policy == best[0] else "~"
-        spread = interval(estimate.low, estimate.high, DASH)
-        value = number(estimate.mean, estimate.low, estimate.high)
+        width = stands.width(metric)
+        spread = interval(estimate.low, estimate.high, DASH, width)
+        value = number(estimate.mean) if width is None else number(estimate.mean, 0, width)
         cell = Text(f"{mark}{value}", style="bold" if mark else "")
         cells.append(
             cell.append(f"{' ' if wide else chr(10)}{spread}", style="not bold dim") if spread else cell

@@ -65,7 +65,8 @@ def trust(manifest: Mapping[str, Any]) -> Note:
     word = str(fidelity.get("verdict", "not measured"))
     word = word if word in TRUST else "not measured"
     text, tone = TRUST[word]
-    return Note(f"fidelity: {word}", text, tone, without_paths(str(fidelity.get("note") or "")))
+    note = "" if word == "not measured" else str(fidelity.get("note") or "")
+    return Note(f"fidelity: {word}", text, tone, without_paths(note))
 
 
 def status(manifest: Mapping[str, Any]) -> Note | None:

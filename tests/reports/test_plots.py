@@ -1,6 +1,7 @@
 """What the plots draw is what the event log says."""
 
 from collections import Counter
+from collections.abc import Callable
 from xml.etree import ElementTree
 
 import numpy as np
@@ -8,10 +9,11 @@ import pyarrow as pa
 import pytest
 
 from simenv.metrics import session_table
-from simenv.reports.differences import spreads
+from simenv.reports.differences import differences_plot, spreads
 from simenv.reports.exits import STAYED, exit_causes
 from simenv.reports.exposure import TRAINING, exposure
 from simenv.reports.satisfaction import courses
+from simenv.reports.standings import standings
 from simenv.reports.survival import survival
 from simenv.reports.svg import apart, tag, ticks
 from simenv.rundir import RunDir
@@ -79,3 +81,13 @@ def test_logs_with_words_for_ids_are_read_alike(run: RunDir):
     events = run.events.set_column(place, "item_id", shown)
 
     assert exposure(events, items)["mf"] == pytest.approx(exposure(run.events, run.items)["mf"])
+
+
+def test_bounds_do_not_flatten_the_spread_of_contestants(make_run: Callable[..., RunDir]):
+    run = make_run({"oracle": 9.0, "mf": 4.0, "random": 1.0})
+
+    figure = differences_plot(session_table(run), standings(run))
+
+    assert figure is not None
+    assert "random" in figure.drawing
+    assert "oracle" not in figure.drawing
