@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from simenv.arrays import FloatArray
 
-from .numbers import percent, signed
+from .numbers import MINUS, percent
 from .standings import MAIN, Standings
 from .svg import WIDTH, Figure, Scale, bar, drawing, inks, label, line, text, ticks
 
@@ -134,9 +134,8 @@ def _width(values: FloatArray, reach: float) -> float:
 
 
 def _step(value: float) -> str:
-    if value == round(value):
-        return signed(value, 0, 10) if value else "0"
-    return signed(value)
+    """Return a difference in likes without idle zeros."""
+    return f"{value:+.4g}".replace("-", MINUS) if abs(value) > EXACT else "0"
 
 
 def _values(sessions: pa.Table, policy: str) -> dict[object, float]:

@@ -19,6 +19,7 @@ def interval(low: float | None, high: float | None, joint: str = TO, width: floa
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return ""
     decimals = _decimals(low, low, high) if width is None else _decimals(low, 0.0, width)
+    joint = TO if low < 0 else joint  # a dash beside a minus cannot be read
     return f"{_fixed(low, decimals)}{joint}{_fixed(high, decimals)}"
 
 

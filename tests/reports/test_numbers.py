@@ -32,6 +32,11 @@ def test_both_ends_of_an_interval_have_the_same_digits():
     assert interval(None, 1.0) == ""
 
 
+def test_a_dash_never_meets_a_minus():
+    assert interval(-0.73, -0.71, "–") == "−0.730 to −0.710"
+    assert interval(0.25, 0.5, "–") == "0.25–0.50"
+
+
 def test_a_gain_has_a_plus():
     assert (signed(0.31, 0.1, 0.5), signed(-0.31, -0.5, -0.1), signed(0.0, 0, 10)) == ("+0.31", "−0.31", "0")
 
