@@ -3,6 +3,7 @@
 import ast
 import html
 import json
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.json
 
 from simenv.catalog import Catalog
 from simenv.dataset import Dataset
@@ -18,7 +18,7 @@ from simenv.errors import DataError
 
 from .assembly import Log, as_ids, assemble, numbers, seconds, sorted_ids, words
 from .checks import STRICT, Door, need_choice, need_file, problem, shown
-from .textfile import Columns, Tally, TextLayout, first_line, gather, read_columns, rows, text_lines
+from .textfile import Tally, TextLayout, first_line, gather, read_columns, rows, text_lines
 
 KINDS = {
     "reviewerID": pa.string(),
@@ -51,7 +51,7 @@ def read(
     """
     file = _reviews_of(source)
     log = _table_log(file, order, door) if file.name.endswith(TABLES) else _json_log(file, door)
-    ids = sorted_ids(log.items.drop_null())
+    ids = sorted_ids(log.items)
     beside = [Path(meta)] if meta else sorted(file.parent.glob("meta_*.json*"))
     told = _metadata(need_file(beside[0]), set(ids.tolist()), door) if beside else {}
     return assemble(
@@ -98,7 +98,8 @@ def _has_reviews(file: Path) -> bool:
 
 
 def _json_log(file: Path, door: Door) -> Log:
-    columns = _read_json(file, door)
+    tally = Tally()
+    columns = gather(file, records(file, tally), KINDS, tally, door)
     user, item, rating, time = columns.data.values()
     return Log(
         columns.file,
@@ -110,26 +111,6 @@ def _json_log(file: Path, door: Door) -> Log:
     )
 
 
-def _read_json(file: Path, door: Door) -> Columns:
-    try:
-        table = pyarrow.json.read_json(
-            file,
-            pyarrow.json.ReadOptions(block_size=1 << 24),
-            pyarrow.json.ParseOptions(
-                explicit_schema=pa.schema(list(KINDS.items())), unexpected_field_behavior="ignore"
-            ),
-        )
-    except (pa.ArrowException, OSError):
-        tally = Tally()
-        return gather(file, records(file, tally), KINDS, tally, door)
-
-    def place(row: int) -> str:
-        lines = (line for line, text in text_lines(file, "utf-8", Tally()) if text.strip())
-        return f"line {next(islice(lines, row, None))}"
-
-    return Columns(shown(file), {name: table[name] for name in KINDS}, place)
-
-
 def records(file: Path, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the line number and the record of each line, be it JSON or a Python literal as in 2014."""
     for line, text in text_lines(file, "utf-8", tally):
@@ -138,14 +119,19 @@ def records(file: Path, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             record = json.loads(text)
         except ValueError:
-            try:
-                record = ast.literal_eval(text.strip())
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                record = None
+            record = _literal(text.strip())
         if isinstance(record, dict):
             yield line, record
         else:
             tally.add("record", f"line {line}", "not a JSON record")
+
+
+def _literal(text: str) -> object:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 def _table_log(file: Path, order: str | None, door: Door) -> Log:

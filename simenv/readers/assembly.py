@@ -158,8 +158,8 @@ def ids_of(listed: Iterable[int | str]) -> IdArray:
 
 
 def sorted_ids(column: Any) -> IdArray:
-    """Return each id once, in order."""
-    ids = pc.unique(column)
+    """Return each id once, in order; blank ones are left out."""
+    ids = pc.unique(column.drop_null())
     return id_array(ids.take(pc.array_sort_indices(ids)))
 
 

@@ -20,7 +20,9 @@ def read_parquet(path: Path, needed: tuple[str, ...]) -> Any:
     need_file(path)
     try:
         table = pq.read_table(path, partitioning=None)
-    except (pa.ArrowException, OSError):
+        table.validate(full=True)
+        table.schema.names  # noqa: B018  (a damaged name shows only when it is read)
+    except (pa.ArrowException, OSError, UnicodeError):
         what = "not a parquet file, or cut off"
         raise DataError(problem(shown(path), what, "fetch or export it again")) from None
     need_columns(path, table.column_names, needed)

@@ -1,6 +1,5 @@
 """Steam purchases and hours played: rows of user, game, `purchase` or `play`, hours and a zero."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from simenv.errors import DataError
 
 from .assembly import Log, as_ids, assemble, bare_catalog, is_blank, sorted_ids, words
 from .checks import CORRECT, STRICT, Door, problem, shown
-from .textfile import TextLayout, first_line, read_columns
+from .textfile import TextLayout, first_row, read_columns
 
 KINDS = {"user": pa.int64(), "title": pa.string(), "behaviour": pa.string(), "hours": pa.float64()}
 LAYOUT = TextLayout((*KINDS, "zero"))
@@ -22,7 +21,7 @@ LAYOUT = TextLayout((*KINDS, "zero"))
 def recognises(source: Path) -> bool:
     """Tell whether a file, or the one csv in a folder, looks like this."""
     files = _files(source)
-    fields = next(csv.reader([first_line(files[0])]), []) if len(files) == 1 else []
+    fields = first_row(files[0]) if len(files) == 1 else []
     return len(fields) == 5 and fields[2] in ("purchase", "play")
 
 

@@ -1,6 +1,5 @@
 """Any csv, tsv or parquet table of interactions, by the names of its columns."""
 
-import csv
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from simenv.errors import DataError
 from .assembly import Log, as_ids, assemble, id_array, ids_of, numbers, seconds, whole_if_all, words
 from .checks import CORRECT, STRICT, Door, need_choice, need_columns, need_file, shown
 from .parquetfile import listed_once, numeric, read_parquet, row_place
-from .textfile import Columns, TextLayout, first_line, named, read_columns, read_listing
+from .textfile import Columns, TextLayout, first_row, named, read_columns, read_listing
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
 UNITS = {"s": pa.float64(), "ms": pa.float64(), "date": pa.timestamp("s")}
@@ -34,7 +33,7 @@ def recognises(source: Path) -> bool:
         except DataError:
             return False
     else:
-        there = next(csv.reader([first_line(source)], delimiter=_delimiter(source, None)), [])
+        there = first_row(source, _delimiter(source, None))
     return {"user_id", "item_id"} <= set(there)
 
 

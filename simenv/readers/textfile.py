@@ -52,8 +52,8 @@ def read_columns(path: Path, layout: TextLayout, kinds: Mapping[str, Any], door:
         return _read_by_row(path, layout, kinds, door)
 
     def place(row: int) -> str:
-        line, _ = next(islice(rows(path, layout, Tally()), row, None))
-        return f"line {line}"
+        line, _ = next(islice(rows(path, layout, Tally()), row, None), (None, []))
+        return f"line {line}" if line else f"row {row + 1}"
 
     return Columns(shown(path), {name: table[name] for name in kinds}, place)
 
@@ -85,7 +85,7 @@ def read_listing(
     for line, fields in rows(path, layout, tally):
         row = dict(zip(layout.columns, fields, strict=True))
         try:
-            one: int | str = int(row[key]) if whole else row[key].strip()
+            one: int | str = _whole(row[key]) if whole else row[key].strip()
         except ValueError:
             what = f"{key} '{row[key]}' is not a whole number" if row[key] else f"{key} is blank"
             tally.add("id", f"line {line}", what)
@@ -195,6 +195,14 @@ def first_line(path: Path) -> str:
         return ""
 
 
+def first_row(path: Path, delimiter: str = ",") -> list[str]:
+    """Return the fields of the first line of a text file, none where there is no such line."""
+    try:
+        return next(csv.reader([first_line(path)], delimiter=delimiter), [])
+    except csv.Error:
+        return []
+
+
 def open_bytes(path: Path) -> IO[bytes]:
     """Open the file, unpacked where its name ends in `.gz`."""
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
@@ -284,8 +292,15 @@ def _converter(kind: Any) -> Callable[[Any], object]:
     if pa.types.is_timestamp(kind):
         return datetime.fromisoformat
     if pa.types.is_integer(kind):
-        return int
+        return _whole
     return float if pa.types.is_floating(kind) else str
+
+
+def _whole(value: str | float) -> int:
+    number = int(value)
+    if number != float(value) or abs(number) >= 2**63:
+        raise ValueError(value)
+    return number
 
 
 def _called(kind: Any) -> str:
