@@ -49,6 +49,8 @@ def shown(path: Path) -> str:
 
 def need_file(path: Path, remedy: str = "give the folder that holds it") -> Path:
     """Return the path of a file that is there and not empty."""
+    if path.is_dir():
+        raise DataError(problem(shown(path), "a folder, where a file is due", "give one of its files"))
     if not path.is_file():
         raise DataError(problem(shown(path), "no such file", remedy))
     if not path.stat().st_size:
