@@ -5,9 +5,11 @@ sessions under one policy and seed. Its events are written first and its pages l
 move: users whose pages stand are finished, and whatever a crash left half-done is written again.
 """
 
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,8 @@ class EventLog:
         """Return the ids of the users whose sessions under this policy and seed are in the log."""
         parts = [part for part in self._finished_parts() if part.startswith(f"part-{policy}-{seed}-")]
         columns = ["policy", "seed", "user_id"]
-        tables = [pq.read_table(self.folder / "pages" / part, columns=columns) for part in parts]
+        with self._blaming("pages"):
+            tables = [pq.read_table(self.folder / "pages" / part, columns=columns) for part in parts]
         rows = [row for table in tables for row in table.to_pylist()]
         return {row["user_id"] for row in rows if row["policy"] == policy and row["seed"] == seed}
 
@@ -66,20 +69,28 @@ class EventLog:
         parts = self._finished_parts()
         if not parts:
             raise RunError(f"{self.folder}: no finished sessions in its log; run the scenario there first")
-        try:
+        with self._blaming(kind):
             tables = [pq.read_table(self.folder / kind / part, read_dictionary=WORD_COLUMNS) for part in parts]
             table = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+        return in_order(table, order)
+
+    @contextmanager
+    def _blaming(self, kind: str) -> Iterator[None]:
+        try:
+            yield
         except (OSError, pa.ArrowInvalid) as error:
             raise RunError(f"{self.folder / kind}: a part of the log is damaged: {error}") from None
-        return in_order(table, order)
 
 
 def in_order(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     """Return the rows sorted by these columns; rows that stand so already cost next to nothing."""
     ranks = [_ranks(table[column]) for column in columns]
+    spans = [int(rank.max(initial=0)) + 1 for rank in ranks]
+    if math.prod(spans) > np.iinfo(np.int64).max:  # ids of many digits leave no room for one number a row
+        return table.take(pa.array(np.lexsort(ranks[::-1])))
     place = np.zeros(len(table), dtype=np.int64)
-    for rank in ranks:
-        place = place * (int(rank.max(initial=0)) + 1) + rank
+    for rank, span in zip(ranks, spans, strict=True):
+        place = place * span + rank
     if (place[1:] >= place[:-1]).all():
         return table
     return table.take(pa.array(np.argsort(place, kind="stable")))
@@ -88,7 +99,7 @@ def in_order(table: pa.Table, columns: Sequence[str]) -> pa.Table:
 def _ranks(column: pa.ChunkedArray) -> IntArray:
     """Return each row's value as a number, in the order of the values."""
     if pa.types.is_integer(column.type):
-        values = column.to_numpy()
+        values = column.to_numpy().astype(np.int64)
         return values - values.min(initial=0)
     flat = column.combine_chunks()
     encoded = flat if isinstance(flat, pa.DictionaryArray) else flat.dictionary_encode()
