@@ -5,25 +5,27 @@ view, by relevance less boredom; what he viewed he rates on his own scale. A pag
 what he is used to lowers his mood; pages tire him and sameness bores him, and by these he leaves.
 
 All that is known of an item stands in one vector, all that is known of a user's session in one row,
-so a page is a few array operations whether one user looks at it or a thousand. Chances are compared
-as log-odds: 16 bits of luck are looked up as the logistic noise that they stand for.
+and what happens to a user on a page is one compiled loop over its places: nobody's page depends on
+who else looks at one. Chances are compared as log-odds: 16 bits of luck are looked up as the logistic
+noise that they stand for.
 """
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+import numba
 import numpy as np
 
-from simenv.arrays import BitArray, BoolArray, FloatArray, GradeArray, IntArray, WordArray
+from simenv.arrays import BitArray, FloatArray, GradeArray, IntArray
 from simenv.chance import key, mix
 from simenv.errors import SimenvError
 from simenv.pages import Grade, Page, Reaction
 
-CAUSES = np.array(["tired", "bored", "disappointed"], dtype=object)
+CAUSES = np.array(["", "tired", "bored", "disappointed"], dtype=object)
 LOGISTIC = float(np.sqrt(3) / np.pi)  # makes logistic noise of unit variance
 PAGE_BITS = mix(key(0, "leaving"), np.arange(4096))
-FIRST, SECOND = np.uint64(0xD6E8FEB86659FD93), np.uint64(0xA0761D6478BD642F)  # odd, and otherwise arbitrary
-S32, S48 = np.uint64(32), np.uint64(48)
+ODD, LOW16 = np.uint64(0xD6E8FEB86659FD93), np.uint64(0xFFFF)
+S16, S32, S48 = np.uint64(16), np.uint64(32), np.uint64(48)
 NOISE = np.log((np.arange(2**16) + 0.5) / (2**16 - np.arange(2**16) - 0.5)).astype(np.float32)
 
 
@@ -66,40 +68,30 @@ class Minds:
         return self.items.shape[1]
 
     @cached_property
-    def padded(self) -> FloatArray:
-        """The item vectors, and last a zero for the absent item, whose index -1 finds it there."""
-        return np.vstack([self.items, np.zeros((1, self.width), np.float32)])
-
-    @cached_property
     def bits(self) -> BitArray:
-        """Bits of their own for each item, the absent one included."""
-        return mix(key(0, "item"), np.arange(len(self.items) + 1))
+        """Bits of their own for each item."""
+        return mix(key(0, "item"), np.arange(len(self.items)))
 
     @cached_property
     def beginnings(self) -> FloatArray:
-        """Each user's row at the start of a session: what to view now, rating, what to view, boredom, and the rest."""
+        """Each user's row at the start of a session: to view, to rate, what has been met too often, and the rest."""
         habits, count = self.habits, len(self.view)
         rest = np.empty((count, 4))
         rest[:, NOISE_AT] = self.noise * LOGISTIC
         rest[:, USUAL_AT] = self.usual
         rest[:, STAY_AT] = habits.leave - habits.patience * self.patience
         rest[:, MOOD_AT] = habits.first_mood
-        return np.hstack([self.view, self.rate, self.view, np.zeros_like(self.view), rest]).astype(np.float32)
+        return np.hstack([self.view, self.rate, np.zeros_like(self.view), rest]).astype(np.float32)
 
     @cached_property
-    def outcomes(self) -> tuple[GradeArray, FloatArray, FloatArray]:
-        """For each outcome (unseen, passed, then the levels of rating): its grade, rating, and worth to a page."""
-        grades = np.concatenate([[Grade.UNSEEN, Grade.PASSED], self.grades]).astype(np.int8)
-        ratings = np.concatenate([[np.nan, np.nan], self.levels]).astype(np.float32)
-        return grades, ratings, WORTH[grades]
-
-    @cached_property
-    def steps(self) -> FloatArray:
-        """The cuts, so that counting those below a joy gives the outcome of what was viewed."""
-        return np.concatenate([[-np.inf, -np.inf], self.cuts]).astype(np.float32)
+    def temper(self) -> FloatArray:
+        """The habits as the compiled loop takes them."""
+        habits = self.habits
+        names = ("boredom", "boredom_memory", "mood_memory", "steepness", "tiring", "boring", "disappointing")
+        return np.array([getattr(habits, name) for name in names], dtype=np.float32)
 
 
-NOISE_AT, USUAL_AT, STAY_AT, MOOD_AT = -4, -3, -2, -1  # the last columns of a session's row
+NOISE_AT, USUAL_AT, STAY_AT, MOOD_AT = 0, 1, 2, 3  # the columns of a session's row after its four vectors
 WORTH = np.array([0.0, -0.25, 0.0, 0.25, 0.5], dtype=np.float32)  # of a grade to a page
 
 
@@ -118,79 +110,104 @@ class Browsing:
 
     def react(self, page: Page) -> Reaction:
         """Return what the users in `page.seats` do with the page."""
-        minds, habits, width = self.minds, self.minds.habits, self.minds.width
-        everybody = len(page.seats) == len(self.rows)
-        rows = self.rows if everybody else self.rows[page.seats]
-        luck = self.luck if everybody else self.luck[page.seats]
-
-        vectors = minds.padded.take(page.items, axis=0, mode="wrap")  # [B, K, D]
-        # One small product a user, so that no batch changes another's digits: to view, and joy. [B, K, 2]
-        scores = vectors @ rows[:, : 2 * width].reshape(-1, 2, width).transpose(0, 2, 1)
-        noise = _noise(minds.bits.take(page.items, mode="wrap"), luck)
-        looks = noise[..., 0] < _look_odds(habits.look, page.items.shape[1])
-        if not page.full:
-            looks &= page.items >= 0
-        viewed = looks & (noise[..., 1] < scores[..., 0])
-        joy = scores[..., 1] + noise[..., 2] * rows[:, NOISE_AT, None]
-        outcome = np.where(viewed, minds.steps.searchsorted(joy), looks)
-        grades, ratings, worths = minds.outcomes
-        liking = np.tanh(0.5 * scores[..., 0])
-        if not page.full:
-            liking[page.items < 0] = -1
-        weights = _weights(habits.look, page.items.shape[1])
-        worth = ((0.25 * liking + worths.take(outcome))[:, None, :] @ weights)[:, 0, 0]
-        satisfaction, exits, causes = self._settle(page, rows, luck, worth, weights.T @ vectors)
-        if not everybody:
-            self.rows[page.seats] = rows
-        return Reaction(grades.take(outcome), ratings.take(outcome), satisfaction, exits, causes)
-
-    def _settle(
-        self, page: Page, rows: FloatArray, luck: BitArray, worth: FloatArray, met: FloatArray
-    ) -> tuple[FloatArray, BoolArray, WordArray]:
-        """Let the page work on mood and boredom, in the rows, and let those leave who have had enough."""
-        habits, width = self.minds.habits, self.minds.width
-        content = np.tanh((0.5 * habits.steepness) * (worth - rows[:, USUAL_AT]))
-        mood = habits.mood_memory * rows[:, MOOD_AT] + (1 - habits.mood_memory) * content
-        rows[:, MOOD_AT] = mood
-
-        boredom = rows[:, 3 * width : 4 * width]
-        alike = (met @ boredom[:, :, None])[:, 0, 0]
-        boredom *= habits.boredom_memory
-        boredom += met[:, 0, :] * (self.minds.boring * np.float32(1 - habits.boredom_memory))
-        rows[:, :width] = rows[:, 2 * width : 3 * width] - habits.boredom * boredom
-
-        tired = habits.tiring * page.number
-        urge = rows[:, STAY_AT] - habits.disappointing * mood + habits.boring * alike + tired
-        drawn = (PAGE_BITS.take(page.number, mode="wrap") ^ luck) * FIRST
-        exits = NOISE.take(drawn >> S48) < urge
-        causes = np.full(len(exits), "", dtype=object)
-        if exits.any():
-            reasons = np.stack([tired, habits.boring * alike, -habits.disappointing * mood])
-            causes[exits] = CAUSES[reasons.argmax(axis=0)[exits]]
-        return 5.5 + 4.5 * content, exits, causes
+        minds, shape = self.minds, page.items.shape
+        grades = np.empty(shape, dtype=np.int8)
+        ratings = np.empty(shape, dtype=np.float32)
+        satisfaction = np.empty(shape[0], dtype=np.float32)
+        causes = np.empty(shape[0], dtype=np.int8)
+        _browse(
+            *(page.items, page.seats, page.number, self.rows, self.luck),
+            *(minds.items, minds.bits, minds.boring, minds.cuts, minds.levels, minds.grades, minds.temper),
+            *_places(minds.habits.look, shape[1]),
+            *(grades, ratings, satisfaction, causes),
+        )
+        return Reaction(grades, ratings, satisfaction, causes > 0, CAUSES.take(causes))
 
 
-def _noise(bits: BitArray, luck: BitArray) -> FloatArray:
-    """Return four logistic draws for each item and user: [B, K, 4]."""
-    bits ^= luck[:, None]
-    bits *= FIRST
-    bits ^= bits >> S32
-    bits *= SECOND
-    return NOISE.take(bits.view(np.uint16).reshape(*bits.shape, 4))
+@numba.njit(cache=True)
+def _browse(  # type: ignore[no-untyped-def]
+    items, seats, numbers, rows, luck,
+    vectors, bits, boring, cuts, levels, level_grades, temper,
+    look_odds, weights,
+    grades, ratings, satisfaction, causes,
+):  # fmt: skip
+    """Let each user look through a page, then let the page work on mood and boredom, and ask whether he stays."""
+    boredom, boredom_memory, mood_memory, steepness, tiring, boring_weight, disappointing = temper
+    width, size = vectors.shape[1], items.shape[1]
+    traits = np.empty((width, size), dtype=np.float32)
+    met = np.empty(width, dtype=np.float32)
+    draws = np.empty(size, dtype=np.float32)
+    joys = np.empty(size, dtype=np.float32)
+    sames = np.empty(size, dtype=np.float32)
+    for place, seat in enumerate(seats):
+        row = rows[seat]
+        bored = row[2 * width : 3 * width]
+        rest = row[3 * width :]
+        met[:] = 0
+        for rank, item in enumerate(items[place]):
+            weight = weights[rank] if item >= 0 else np.float32(0)
+            vector = vectors[max(item, 0)]
+            for part in range(width):
+                met[part] += weight * vector[part]
+            for part in range(width):
+                traits[part, rank] = vector[part]
+        # All places at once, one part of the vectors after the other: fast, and summed in one order everywhere.
+        draws[:] = 0
+        joys[:] = 0
+        sames[:] = 0
+        for part in range(width):
+            view, joy, much = row[part], row[width + part], bored[part]
+            for rank in range(size):
+                draws[rank] += view * traits[part, rank]
+                joys[rank] += joy * traits[part, rank]
+                sames[rank] += much * traits[part, rank]
+        worth, alike = np.float32(0), np.float32(0)
+        for rank, item in enumerate(items[place]):
+            grades[place, rank] = UNSEEN
+            ratings[place, rank] = np.nan
+            if item < 0:
+                worth -= np.float32(0.25) * weights[rank]
+                continue
+            same = max(sames[rank], np.float32(0))
+            draw = draws[rank] - boredom * same
+            alike += weights[rank] * same
+            worth += np.float32(0.25) * weights[rank] * draw / (np.float32(2) + abs(draw))
+            chance = (bits[item] ^ luck[seat]) * ODD
+            if NOISE[chance >> S48] >= look_odds[rank]:
+                continue
+            grades[place, rank] = PASSED
+            if NOISE[(chance >> S32) & LOW16] >= draw:
+                continue
+            joy = joys[rank] + rest[NOISE_AT] * NOISE[(chance >> S16) & LOW16]
+            level = 0
+            for cut in cuts:
+                level += joy > cut
+            grades[place, rank] = level_grades[level]
+            ratings[place, rank] = levels[level]
+            worth += weights[rank] * WORTH[level_grades[level]]
+        content = np.tanh(np.float32(0.5) * steepness * (worth - rest[USUAL_AT]))
+        mood = mood_memory * rest[MOOD_AT] + (np.float32(1) - mood_memory) * content
+        rest[MOOD_AT] = mood
+        for part in range(width):
+            bored[part] = boredom_memory * bored[part] + (np.float32(1) - boredom_memory) * met[part] * boring[part]
+        satisfaction[place] = np.float32(5.5) + np.float32(4.5) * content
+
+        tired, sated, let_down = tiring * numbers[place], boring_weight * alike, -disappointing * mood
+        drawn = (PAGE_BITS[numbers[place] % len(PAGE_BITS)] ^ luck[seat]) * ODD
+        causes[place] = 0
+        if NOISE[drawn >> S48] < rest[STAY_AT] + tired + sated + let_down:
+            causes[place] = 3 if let_down >= max(tired, sated) else 2 if sated >= tired else 1
+
+
+UNSEEN, PASSED = int(Grade.UNSEEN), int(Grade.PASSED)
 
 
 @lru_cache(maxsize=64)
-def _look_odds(look: float, size: int) -> FloatArray:
-    """Return the log-odds that each place of a page is looked at: [K]."""
-    chance = np.minimum(look ** np.arange(size), 1 - 1e-6)
-    return np.log(chance / (1 - chance)).astype(np.float32)
-
-
-@lru_cache(maxsize=64)
-def _weights(look: float, size: int) -> FloatArray:
-    """Return what each place counts for in a page's worth: [K, 1], in sum 1."""
+def _places(look: float, size: int) -> tuple[FloatArray, FloatArray]:
+    """Return the log-odds that each place is looked at, and what it counts for in a page's worth: [K] each."""
     looks = look ** np.arange(size)
-    return (looks / looks.sum()).astype(np.float32)[:, None]
+    chance = np.minimum(looks, 1 - 2.0**-17)
+    return np.log(chance / (1 - chance)).astype(np.float32), (looks / looks.sum()).astype(np.float32)
 
 
 def usual_worth(items: FloatArray, view: FloatArray, popularity: IntArray, rng: np.random.Generator) -> FloatArray:
@@ -201,7 +218,7 @@ def usual_worth(items: FloatArray, view: FloatArray, popularity: IntArray, rng: 
     share = (popularity + 1) / (popularity + 1).sum()
     sample = rng.choice(len(items), size=min(100, len(items)), replace=False, p=share)
     odds = view @ items[sample].T
-    worth = (0.25 * np.tanh(0.5 * odds) + 0.3 / (1 + np.exp(-odds))).mean(axis=1)
+    worth = (0.25 * odds / (2 + np.abs(odds)) + 0.3 / (1 + np.exp(-odds))).mean(axis=1)
     return ((worth + worth.mean()) / 2).astype(np.float32)
 
 def fitted(minds: Minds | None, population: object) -> Minds:

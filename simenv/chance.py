@@ -6,6 +6,7 @@ arrays: the bits for (seed, user, page, item) are a hash of these numbers and of
 
 import hashlib
 
+import numba
 import numpy as np
 
 from .arrays import BitArray, FloatArray, IntArray
@@ -26,22 +27,29 @@ def key(seed: int, *names: str | int) -> np.uint64:
     return np.uint64(_digest((seed, *names)))
 
 
-def mix(bits: BitArray | np.uint64, part: IntArray) -> BitArray:
-    """Return fresh bits for each pair of old bits and a number (the SplitMix64 finaliser)."""
-    z = part.astype(np.uint64)
-    z *= GOLDEN
-    z = z ^ bits
-    z ^= z >> S30
-    z *= FIRST
-    z ^= z >> S27
-    z *= SECOND
-    z ^= z >> S31
-    return z
+def mix(bits: BitArray | np.uint64, part: IntArray | BitArray | int) -> BitArray:
+    """Return fresh bits for each pair of old bits and a number, by broadcasting."""
+    fresh: BitArray = _mix(bits, np.atleast_1d(part).astype(np.uint64))
+    return fresh
 
 
 def uniform(bits: BitArray) -> FloatArray:
     """Return a float64 in [0, 1) for each 64 bits."""
     return (bits >> S11) * 2.0**-53
+
+
+@numba.njit(cache=True)
+def mix_one(bits, part):  # type: ignore[no-untyped-def]
+    """Return fresh bits for one pair, inside compiled code (the SplitMix64 finaliser)."""
+    z = (np.uint64(part) * GOLDEN) ^ bits
+    z = (z ^ (z >> S30)) * FIRST
+    z = (z ^ (z >> S27)) * SECOND
+    return z ^ (z >> S31)
+
+
+@numba.vectorize(["uint64(uint64, uint64)"], cache=True)
+def _mix(bits, part):  # type: ignore[no-untyped-def]
+    return mix_one(bits, part)
 
 
 def _digest(names: tuple[str | int, ...]) -> int:

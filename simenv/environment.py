@@ -251,8 +251,8 @@ class PageVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         last = self._observe()
         seats = np.flatnonzero(done)
         final = np.full(self.num_envs, None, dtype=object)
-        for seat in seats:
-            final[seat] = {name: values[seat] for name, values in last.items()}
+        rows = zip(*(list(values[seats]) for values in last.values()), strict=True)
+        final[seats] = [dict(zip(last, row, strict=True)) for row in rows]
         record = {name: values for name, values in info.items() if not name.startswith("_")}
         stays = {f"_{name}": ~done for name in record}
         record |= {f"_{name}": done for name in record}

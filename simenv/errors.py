@@ -37,6 +37,7 @@ def blame(who: str, deed: str) -> Iterator[None]:
     try:
         yield
     except SimenvError as error:
-        raise type(error)(f"{who}, {deed}: {error}") from error
+        error.args = (f"{who}, {deed}: {error}",)
+        raise
     except Exception as error:
         raise SimenvError(f"{who} failed in {deed}: {type(error).__name__}: {error}") from error

@@ -3,9 +3,10 @@
 The Gymnasium environments and the scenario runner are faces of this loop.
 """
 
+import numba
 import numpy as np
 
-from .arrays import BitArray, BoolArray, FloatArray, IntArray
+from .arrays import BitArray, FloatArray, IntArray
 from .chance import key, mix
 from .context import Context
 from .dataset import Dataset
@@ -14,7 +15,8 @@ from .pages import EMPTY, Grade, Page, Reaction, Turn
 from .population import Population, Sessions
 
 USER_KEY = key(0, "user")
-MAX_PAGE_SIZE = 255  # ranks fit a byte
+MAX_MARK = 2**16 - 1
+MAX_PAGES = 10_000  # so that marks last for some sessions
 
 
 class PageLoop:
@@ -30,10 +32,10 @@ class PageLoop:
         leave_out_past: bool = True,
         leave_out_shown: bool = True,
     ) -> None:
-        if not 1 <= page_size <= MAX_PAGE_SIZE:
-            raise PageError(f"page_size is {page_size}; it must be from 1 to {MAX_PAGE_SIZE}")
-        if max_pages < 1:
-            raise PageError(f"max_pages is {max_pages}; it must be at least 1")
+        if page_size < 1:
+            raise PageError(f"page_size is {page_size}; it must be at least 1")
+        if not 1 <= max_pages <= MAX_PAGES:
+            raise PageError(f"max_pages is {max_pages}; it must be from 1 to {MAX_PAGES}")
         self.dataset = dataset
         self.population = population
         self.page_size = page_size
@@ -41,7 +43,6 @@ class PageLoop:
         self.leave_out_past = leave_out_past
         self.leave_out_shown = leave_out_shown
         self.item_count = len(dataset.catalog)
-        self._ranks = np.arange(1, page_size + 1, dtype=np.uint8)
         self._sessions: Sessions | None = None
 
     def enter(self, users: IntArray, seeds: int | IntArray) -> None:
@@ -50,13 +51,12 @@ class PageLoop:
         self.users = np.array(users, dtype=np.int32)
         self.luck = luck_of(seeds, self.users)
         self.number = np.zeros(count, dtype=np.int32)
-        self.shown = np.full((count, self.max_pages * self.page_size), EMPTY, dtype=np.int32)
-        self.grades = np.zeros(self.shown.shape, dtype=np.int8)
+        self.shown = np.empty((count, self.max_pages * self.page_size), dtype=np.int32)
+        self.grades = np.empty(self.shown.shape, dtype=np.int8)
         self._seats = np.arange(count)
-        self._columns = np.arange(self.page_size)
-        # The rank + 1 of what was shown; each seat's first mark belongs to its empty places.
-        self._marks = np.zeros(count * (self.item_count + 1), dtype=np.uint8)
-        self._mark_starts = self._seats[:, None] * (self.item_count + 1) + 1
+        # An item's mark is the page it was shown on, counted on from session to session of a seat.
+        self._marks = np.zeros((count, self.item_count), dtype=np.uint16)
+        self._before = np.zeros(count, dtype=np.int32)  # the last mark of the session before
         self._sessions = self.population.enter(self.users, self.luck)
 
     def reseat(self, seats: IntArray, users: IntArray, seeds: int | IntArray) -> None:
@@ -64,9 +64,11 @@ class PageLoop:
         self.users[seats] = users
         self.luck[seats] = luck_of(seeds, users)
         self.number[seats] = 0
-        self.shown[seats] = EMPTY
-        self.grades[seats] = Grade.UNSEEN
-        self._marks.reshape(-1, self.item_count + 1)[seats] = 0
+        self._before[seats] += self.max_pages
+        full = seats[self._before[seats] > MAX_MARK - self.max_pages]
+        if len(full):
+            self._marks[full] = 0
+            self._before[full] = 0
         self.sessions.reseat(seats, self.users[seats], self.luck[seats])
 
     @property
@@ -81,12 +83,13 @@ class PageLoop:
         here = slice(None) if seats is None else seats
         number = self.number[here]
         width = int(number.max(initial=0)) * self.page_size
+        past = np.arange(width) < number[:, None] * self.page_size  # the rest is of sessions gone by
         return Context(
             self.dataset,
             self.users[here],
             number,
-            self.shown[here, :width],
-            self.grades[here, :width],
+            np.where(past, self.shown[here, :width], EMPTY),
+            np.where(past, self.grades[here, :width], np.int8(Grade.UNSEEN)),
             self.luck[here],
             self.leave_out_past,
             self.leave_out_shown,
@@ -100,50 +103,60 @@ class PageLoop:
         An item that stands twice on a page, or was shown before in the session, leaves its place empty.
         """
         here = self._seats if seats is None else seats
-        self._check(items, len(here))
-        items = items.astype(np.int32)
-        repeated = self._repeats(items, here)
-        items[repeated] = EMPTY
-        number = self.number[here]
-        page = Page(self.users[here], here, number, items, propensities)
-        reaction = self.sessions.react(page)
-        self._remember(page, reaction)
-        truncated = (number + 1 >= self.max_pages) & ~reaction.exits
-        return Turn(page, reaction, repeated, truncated)
-
-    def _check(self, items: IntArray, count: int) -> None:
-        if items.shape != (count, self.page_size) or items.dtype.kind not in "iu":
+        if items.shape != (len(here), self.page_size) or items.dtype.kind not in "iu":
             raise PageError(
                 f"a page of shape {items.shape} and type {items.dtype};"
-                f" wanted whole numbers of shape ({count}, {self.page_size})"
+                f" wanted whole numbers of shape ({len(here)}, {self.page_size})"
             )
-        if items.size and (items.min() < EMPTY or items.max() >= self.item_count):
-            wrong = items[(items < EMPTY) | (items >= self.item_count)][0]
+        items = items.astype(np.int32)  # a copy: what comes out empty is not the caller's
+        repeated = np.empty(items.shape, dtype=np.bool_)
+        wrong = _place(items, here, self.number, self._marks, self._before, self.leave_out_shown, repeated)
+        if wrong != EMPTY:
             raise PageError(
                 f"no item {wrong}: items run from 0 to {self.item_count - 1}, and {EMPTY} leaves a place empty"
             )
+        number = self.number.copy() if seats is None else self.number[here]
+        users = self.users.copy() if seats is None else self.users[here]
+        page = Page(users, here, number, items, propensities)
+        reaction = self.sessions.react(page)
+        _remember(items, reaction.grades, here, self.number, self.shown, self.grades)
+        truncated = (number + 1 >= self.max_pages) > reaction.exits
+        return Turn(page, reaction, repeated, truncated)
 
-    def _repeats(self, items: IntArray, here: IntArray) -> BoolArray:
-        """Tell which places hold an item of a better place or an earlier page, and mark the others as shown."""
-        stands = self._mark_starts[here] + items
-        before = self._marks.take(stands)
-        # The last of equal places wins: written backwards, the best rank stays.
-        self._marks[stands[:, ::-1]] = self._ranks[::-1]
-        repeated = self._marks.take(stands) != self._ranks
-        if self.leave_out_shown:
-            repeated |= before != 0
-        if repeated.any():
-            repeated &= items != EMPTY
-        return repeated
 
-    def _remember(self, page: Page, reaction: Reaction) -> None:
-        begin = page.seats * self.shown.shape[1] + page.number * self.page_size
-        stands = begin[:, None] + self._columns
-        self.shown.reshape(-1)[stands] = page.items
-        self.grades.reshape(-1)[stands] = reaction.grades
-        self.number[page.seats] += 1
+@numba.njit(cache=True)
+def _place(items, seats, number, marks, before, leave_out_shown, repeated):  # type: ignore[no-untyped-def]
+    """Empty the places of items that were shown before, mark the others, and return the first wrong item or EMPTY."""
+    count = marks.shape[1]
+    for item in items.flat:
+        if item < EMPTY or item >= count:
+            return item
+    for row, seat in enumerate(seats):
+        now = before[seat] + number[seat] + 1
+        for rank, item in enumerate(items[row]):
+            repeated[row, rank] = False
+            if item == EMPTY:
+                continue
+            mark = marks[seat, item]
+            if mark == now or (leave_out_shown and mark > before[seat]):
+                repeated[row, rank] = True
+                items[row, rank] = EMPTY
+            else:
+                marks[seat, item] = now
+    return EMPTY
+
+
+@numba.njit(cache=True)
+def _remember(items, reactions, seats, number, shown, grades):  # type: ignore[no-untyped-def]
+    """Add a page and its grades to the session's record, and turn to the next page."""
+    size = items.shape[1]
+    for row, seat in enumerate(seats):
+        begin = number[seat] * size
+        shown[seat, begin : begin + size] = items[row]
+        grades[seat, begin : begin + size] = reactions[row]
+        number[seat] += 1
 
 
 def luck_of(seeds: int | IntArray, users: IntArray) -> BitArray:
     """Return each user's bits for this seed; the policy is left out, so all policies meet the same luck."""
-    return mix(mix(USER_KEY, np.atleast_1d(seeds)), users)
+    return mix(mix(USER_KEY, seeds), users)

@@ -38,7 +38,6 @@ class Page:
     number: IntArray  # [B], counted from 0
     items: IntArray  # [B, K], best first, EMPTY where there is none
     propensities: FloatArray | None = None  # [B, K], how likely the policy was to put the item there
-    full: bool = False  # whether it is known that no place is empty
 
 
 @dataclass(frozen=True, slots=True, eq=False)

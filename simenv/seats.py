@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
+import numba
 import numpy as np
 
 from .arrays import FloatArray, GradeArray, IntArray
-from .chance import key, mix
+from .chance import key, mix_one
 from .dataset import Dataset, grades_of
 from .errors import SimenvError
 from .eventlog import EventLog
@@ -15,17 +16,18 @@ from .population import Population
 
 Reward = Callable[[Turn], FloatArray]
 VISIT_KEY, SEED_KEY = key(0, "visit"), key(0, "visit's seed")
+LIKED, VIEWED = int(Grade.LIKED), int(Grade.VIEWED)
 LOG_AFTER = 512  # finished sessions are written together
 
 
 def likes(turn: Turn) -> FloatArray:
     """Return the number of items liked."""
-    return (turn.reaction.grades == Grade.LIKED).sum(axis=1, dtype=np.float64)
+    return np.add.reduce(turn.reaction.grades == LIKED, axis=1, dtype=np.float64)
 
 
 def views(turn: Turn) -> FloatArray:
     """Return the number of items viewed or liked."""
-    return (turn.reaction.grades >= Grade.VIEWED).sum(axis=1, dtype=np.float64)
+    return np.add.reduce(turn.reaction.grades >= VIEWED, axis=1, dtype=np.float64)
 
 
 def satisfaction(turn: Turn) -> FloatArray:
@@ -79,18 +81,16 @@ class Seats:
         """Seat somebody new in every seat; each seat's seed decides who comes, and their luck."""
         count = len(seeds)
         self.first_seeds = np.array(seeds, dtype=np.int64)
-        self.visits = np.zeros(count, dtype=np.int64)
-        self.seeds = self.first_seeds.copy()
-        comers = self._comers(np.arange(count)) if users is None else users
+        self.visits = np.full(count, -1, dtype=np.int64)
+        self.seeds = np.empty(count, dtype=np.int64)
+        drawn = _next_visits(np.arange(count), self.first_seeds, self.visits, self.seeds, self.visitors)
+        comers = drawn if users is None else users
         self.loop.enter(comers, self.seeds)
         self.history, self.grades = self._past(comers)
 
     def renew(self, seats: IntArray) -> None:
         """Seat the next user in these seats."""
-        self.visits[seats] += 1
-        fresh = mix(mix(SEED_KEY, self.first_seeds[seats]), self.visits[seats])
-        self.seeds[seats] = (fresh >> np.uint64(33)).astype(np.int64)
-        comers = self._comers(seats)
+        comers = _next_visits(seats, self.first_seeds, self.visits, self.seeds, self.visitors)
         self.loop.reseat(seats, comers, self.seeds[seats])
         # New arrays here and below, so that what was seen before stays as it was.
         self.history, self.grades = self.history.copy(), self.grades.copy()
@@ -117,16 +117,39 @@ class Seats:
         if self._recorder is not None:
             self._recorder.flush()
 
-    def _comers(self, seats: IntArray) -> IntArray:
-        drawn = mix(mix(VISIT_KEY, self.first_seeds[seats]), self.visits[seats])
-        return self.visitors[(drawn >> np.uint64(11)) % np.uint64(len(self.visitors))]
-
     def _past(self, users: IntArray) -> tuple[IntArray, GradeArray]:
         """Return the last items of each user's training history and their grades: [B, history]."""
-        rows = self.dataset.starts[users + 1][:, None] - np.arange(self.length, 0, -1)
-        known = rows >= self.dataset.starts[users][:, None]
-        items = np.where(known, self.dataset.interactions.items[rows], EMPTY).astype(np.int32)
-        return items, np.where(known, self._past_grades[rows], Grade.UNSEEN).astype(np.int8)
+        items = np.empty((len(users), self.length), dtype=np.int32)
+        grades = np.empty((len(users), self.length), dtype=np.int8)
+        _tails(users, self.dataset.starts, self.dataset.interactions.items, self._past_grades, items, grades)
+        return items, grades
+
+
+@numba.njit(cache=True)
+def _next_visits(seats, first_seeds, visits, seeds, visitors):  # type: ignore[no-untyped-def]
+    """Draw who comes next to each seat, and the seed of the visit; the first visit's is the seat's own."""
+    comers = np.empty(len(seats), dtype=np.int32)
+    for place, seat in enumerate(seats):
+        visits[seat] += 1
+        visit, first = visits[seat], first_seeds[seat]
+        who = mix_one(mix_one(VISIT_KEY, first), visit) >> np.uint64(11)
+        comers[place] = visitors[who % np.uint64(len(visitors))]
+        fresh = mix_one(mix_one(SEED_KEY, first), visit) >> np.uint64(33)
+        seeds[seat] = first if visit == 0 else np.int64(fresh)
+    return comers
+
+
+@numba.njit(cache=True)
+def _tails(users, starts, log_items, log_grades, items, grades):  # type: ignore[no-untyped-def]
+    """Write the last rows of each user's history at the end of items and grades, which may be longer."""
+    length = items.shape[1]
+    for place, user in enumerate(users):
+        begin = max(starts[user], starts[user + 1] - length)
+        known = starts[user + 1] - begin
+        items[place, : length - known] = EMPTY
+        grades[place, : length - known] = 0
+        items[place, length - known :] = log_items[begin : begin + known]
+        grades[place, length - known :] = log_grades[begin : begin + known]
 
 
 class Recorder:
