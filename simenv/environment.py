@@ -251,8 +251,11 @@ class PageVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         last = self._observe()
         seats = np.flatnonzero(done)
         final = np.full(self.num_envs, None, dtype=object)
-        rows = zip(*(list(values[seats]) for values in last.values()), strict=True)
-        final[seats] = [dict(zip(last, row, strict=True)) for row in rows]
+        columns = (last[name][seats] for name in ("user", "page", "history", "grades"))
+        final[seats] = [
+            {"user": user, "page": page, "history": history, "grades": grades}
+            for user, page, history, grades in zip(*columns, strict=True)
+        ]
         record = {name: values for name, values in info.items() if not name.startswith("_")}
         stays = {f"_{name}": ~done for name in record}
         record |= {f"_{name}": done for name in record}

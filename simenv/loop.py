@@ -15,8 +15,7 @@ from .pages import EMPTY, Grade, Page, Reaction, Turn
 from .population import Population, Sessions
 
 USER_KEY = key(0, "user")
-MAX_MARK = 2**16 - 1
-MAX_PAGES = 10_000  # so that marks last for some sessions
+MAX_PAGES = 10_000
 
 
 class PageLoop:
@@ -54,9 +53,7 @@ class PageLoop:
         self.shown = np.empty((count, self.max_pages * self.page_size), dtype=np.int32)
         self.grades = np.empty(self.shown.shape, dtype=np.int8)
         self._seats = np.arange(count)
-        # An item's mark is the page it was shown on, counted on from session to session of a seat.
-        self._marks = np.zeros((count, self.item_count), dtype=np.uint16)
-        self._before = np.zeros(count, dtype=np.int32)  # the last mark of the session before
+        self._marks = np.zeros((count, self.item_count // 8 + 1), dtype=np.uint8)  # a bit for each item shown
         self._sessions = self.population.enter(self.users, self.luck)
 
     def reseat(self, seats: IntArray, users: IntArray, seeds: int | IntArray) -> None:
@@ -64,11 +61,7 @@ class PageLoop:
         self.users[seats] = users
         self.luck[seats] = luck_of(seeds, users)
         self.number[seats] = 0
-        self._before[seats] += self.max_pages
-        full = seats[self._before[seats] > MAX_MARK - self.max_pages]
-        if len(full):
-            self._marks[full] = 0
-            self._before[full] = 0
+        self._marks[seats] = 0
         self.sessions.reseat(seats, self.users[seats], self.luck[seats])
 
     @property
@@ -110,7 +103,7 @@ class PageLoop:
             )
         items = items.astype(np.int32)  # a copy: what comes out empty is not the caller's
         repeated = np.empty(items.shape, dtype=np.bool_)
-        wrong = _place(items, here, self.number, self._marks, self._before, self.leave_out_shown, repeated)
+        wrong = _place(items, here, self._marks, self.item_count, self.leave_out_shown, repeated)
         if wrong != EMPTY:
             raise PageError(
                 f"no item {wrong}: items run from 0 to {self.item_count - 1}, and {EMPTY} leaves a place empty"
@@ -125,24 +118,26 @@ class PageLoop:
 
 
 @numba.njit(cache=True)
-def _place(items, seats, number, marks, before, leave_out_shown, repeated):  # type: ignore[no-untyped-def]
+def _place(items, seats, marks, item_count, leave_out_shown, repeated):  # type: ignore[no-untyped-def]
     """Empty the places of items that were shown before, mark the others, and return the first wrong item or EMPTY."""
-    count = marks.shape[1]
     for item in items.flat:
-        if item < EMPTY or item >= count:
+        if item < EMPTY or item >= item_count:
             return item
     for row, seat in enumerate(seats):
-        now = before[seat] + number[seat] + 1
+        mine = marks[seat]
         for rank, item in enumerate(items[row]):
             repeated[row, rank] = False
             if item == EMPTY:
                 continue
-            mark = marks[seat, item]
-            if mark == now or (leave_out_shown and mark > before[seat]):
+            bit = np.uint8(1 << (item & 7))
+            if mine[item >> 3] & bit:
                 repeated[row, rank] = True
                 items[row, rank] = EMPTY
-            else:
-                marks[seat, item] = now
+            mine[item >> 3] |= bit
+        if not leave_out_shown:  # the next page may show them again
+            for item in items[row]:
+                if item != EMPTY:
+                    mine[item >> 3] = 0
     return EMPTY
 
 
