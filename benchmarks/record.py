@@ -1,0 +1,56 @@
+"""One form for all benchmarks: rows printed as a table and written to `reports/bench/NAME.json`."""
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+FOLDER = Path(__file__).parents[1] / "reports" / "bench"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure: the median of several runs, with the least and the greatest."""
+
+    figure: str
+    value: float
+    low: float
+    high: float
+    goal: float | None  # to be reached; None where the figure is for orientation
+    unit: str
+    note: str = ""
+
+
+def row(figure: str, values: Sequence[float], unit: str, *, goal: float | None = None, note: str = "") -> Row:
+    """Return the row of some runs' values."""
+    digits = 4
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return Row(figure, *(float(f"{value:.{digits}g}") for value in (middle, low, high)), goal, unit, note)
+
+
+def write(name: str, command: str, rows: Sequence[Row], *, at_most: Sequence[str] = ()) -> None:
+    """Print the rows and write them; the goals of figures in `at_most` are upper bounds."""
+    content = {
+        "name": name,
+        "command": command,
+        "when": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "rows": [asdict(one) for one in rows],
+    }
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    table = Table(box=None, padding=(0, 1))
+    for heading in ("figure", "median", "least", "greatest", "goal", "unit"):
+        table.add_column(heading, justify="left" if heading in ("figure", "unit") else "right")
+    for one in rows:
+        sign = "" if one.goal is None else "≤ " if one.figure in at_most else "≥ "
+        goal = "" if one.goal is None else f"{sign}{one.goal:g}"
+        table.add_row(one.figure, f"{one.value:,g}", f"{one.low:,g}", f"{one.high:,g}", goal, one.unit)
+    Console().print(table)
