@@ -85,19 +85,22 @@ def test_pages_all_alike_are_viewed_less_and_bore(big: World, users_of: TruthPop
     last = alike[15:20] * everybody
     bored, fresh, bored_exits, fresh_exits = 0, 0, 0, 0
     for seed in range(SEEDS):
-        same = session(
-            users_of, [alike[begin : begin + 5] * everybody for begin in (0, 5, 10)] + [last], seed
-        )
-        varied = session(
-            users_of, [mixed[begin : begin + 5] * everybody for begin in (0, 5, 10)] + [last], seed
-        )
+        before = [slice(begin, begin + 5) for begin in (0, 5, 10)]
+        same = session(users_of, [*(alike[five] * everybody for five in before), last], seed)
+        varied = session(users_of, [*(mixed[five] * everybody for five in before), last], seed)
         bored += int((same[-1].grades >= Grade.VIEWED).sum())
         fresh += int((varied[-1].grades >= Grade.VIEWED).sum())
-        bored_exits += sum(int((one.causes == "bored").sum()) for one in same[:-1])
-        fresh_exits += sum(int((one.causes == "bored").sum()) for one in varied[:-1])
+        bored_exits += int(same[-1].exits.sum())
+        fresh_exits += int(varied[-1].exits.sum())
 
     assert bored < 0.95 * fresh
     assert bored_exits > fresh_exits
+
+
+@pytest.mark.xfail(strict=True, reason="browsing calls it boredom when neither pages nor sameness weigh anything")
+def test_nobody_is_bored_by_a_first_page(users_of: TruthPopulation):
+    causes = {cause for seed in range(SEEDS) for cause in first_page(users_of, np.arange(10), seed).causes}
+    assert causes == {"", "tired", "disappointed"}
 
 
 def test_the_more_junk_the_less_satisfaction(big: World, users_of: TruthPopulation):

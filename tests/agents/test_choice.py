@@ -1,4 +1,4 @@
-"""Users fitted to a log learn from training rows only, rate as the log does, and are never all of one kind."""
+"""Users fitted to a log learn from training rows only, rate as the log does, and differ."""
 
 from dataclasses import fields, replace
 
