@@ -221,6 +221,7 @@ def usual_worth(items: FloatArray, view: FloatArray, popularity: IntArray, rng: 
     worth = (0.25 * odds / (2 + np.abs(odds)) + 0.3 / (1 + np.exp(-odds))).mean(axis=1)
     return ((worth + worth.mean()) / 2).astype(np.float32)
 
+
 def fitted(minds: Minds | None, population: object) -> Minds:
     """Return the minds, or say that the population has none yet."""
     if minds is None:

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from simenv.arrays import BitArray, FloatArray, IntArray
+from simenv.arrays import BitArray, FloatArray, GradeArray, IntArray
 from simenv.chance import stream
 from simenv.dataset import Dataset, disliked_to, liked_from
 from simenv.errors import DataError
@@ -110,9 +110,7 @@ class _Evidence:
     def fold(self, view: FloatArray, rate: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return item vectors, and user vectors whose products with them are the weighted features."""
         ones = np.ones((len(self.fame), 1))
-        items = np.hstack(
-            [self.item_factors, self.item_content, self.fame[:, None], self.scale.quality[:, None], ones]
-        )
+        items = np.hstack([self.item_factors, self.item_content, self.fame[:, None], self.scale.quality[:, None], ones])
         count = len(self.user_factors)
         spreads, means = self.scale.spreads[:, None], self.scale.means[:, None]
 
@@ -178,9 +176,7 @@ def _calibrate(
     met = np.sqrt(dataset.popularity + 1.0)
     others = rng.choice(len(dataset.catalog), size=len(rows), p=met / met.sum())
     chosen = early.features(users, items)
-    view = logistic(
-        np.vstack([chosen, early.features(users, others)]), np.repeat([1.0, 0.0], len(rows)), ridge=1.0
-    )
+    view = logistic(np.vstack([chosen, early.features(users, others)]), np.repeat([1.0, 0.0], len(rows)), ridge=1.0)
     ratings = log.ratings[rows]
     rated = np.isfinite(ratings)
     if not rated.any():
@@ -215,7 +211,7 @@ def logistic(inputs: FloatArray, wanted: FloatArray, *, ridge: float) -> FloatAr
 
 def _levels(
     dataset: Dataset, items: FloatArray, rate: FloatArray, noise: FloatArray, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, GradeArray]:
     """Return where ratings change on the hidden scale, the ratings, and their grades.
 
     The cuts lie so that the training rows, rated by the model, have the ratings' real distribution.

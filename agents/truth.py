@@ -40,9 +40,7 @@ class TruthPopulation:
             noise=(truth.spreads * truth.noise).astype(np.float32),
             cuts=np.array([1.5, 2.5, 3.5, 4.5], dtype=np.float32),
             levels=np.array([1, 2, 3, 4, 5], dtype=np.float32),
-            grades=np.array(
-                [Grade.DISLIKED, Grade.DISLIKED, Grade.VIEWED, Grade.LIKED, Grade.LIKED], dtype=np.int8
-            ),
+            grades=np.array([Grade.DISLIKED, Grade.DISLIKED, Grade.VIEWED, Grade.LIKED, Grade.LIKED], dtype=np.int8),
             usual=usual_worth(items, view, dataset.popularity, stream(0, "usual")),
             patience=truth.patience,
             habits=self.habits,
@@ -51,4 +49,3 @@ class TruthPopulation:
     def enter(self, users: IntArray, luck: BitArray) -> Browsing:
         """Seat these users in this order."""
         return Browsing(fitted(self.minds, self), users, luck)
-

@@ -11,7 +11,9 @@ Array = NDArray[Any]
 class Floor:
     """Affinity of 32 dimensions, position bias, clicks, boredom by topic, a history of 50, and leaving."""
 
-    def __init__(self, users: int, *, items: int = 3706, size: int = 20, dimensions: int = 32, topics: int = 20) -> None:
+    def __init__(
+        self, users: int, *, items: int = 3706, size: int = 20, dimensions: int = 32, topics: int = 20
+    ) -> None:
         self.rng = np.random.default_rng(0)
         self.items = self.rng.normal(size=(items, dimensions)).astype(np.float32) / np.sqrt(dimensions)
         self.users = self.rng.normal(size=(users, dimensions)).astype(np.float32)

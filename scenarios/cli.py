@@ -87,7 +87,7 @@ def compare(
     """Compare two runs on the users they share."""
     from rich.console import Console
 
-    from simenv.reports.compare import comparison_markdown, comparison_table, compare_runs
+    from simenv.reports.compare import compare_runs, comparison_markdown, comparison_table
     from simenv.rundir import RunDir
 
     found = compare_runs(RunDir.open(one), RunDir.open(other))
@@ -118,8 +118,7 @@ def list_names() -> None:
     tables = {
         "policies": {name: entry.about for name, entry in known_names("policy").items()},
         "populations": {name: entry.about for name, entry in known_names("population").items()},
-        "data sets": {"films": "a made world of films whose truth is known"}
-        | {name: "imported" for name in imported()},
+        "data sets": {"films": "a made world of films whose truth is known"} | dict.fromkeys(imported(), "imported"),
         "scenarios": {
             name: parse(path.read_text(encoding="utf-8"), name)[0].get("question", "")
             for name, path in shipped().items()
@@ -144,7 +143,9 @@ def _show(result: "RunDir") -> None:
     console = Console()
     for line in verdict_lines(result):
         console.print(line)
-    console.print("", policy_table(result, console.width), f"\nreport: {result.folder / 'report.html'}", highlight=False)
+    console.print(
+        "", policy_table(result, console.width), f"\nreport: {result.folder / 'report.html'}", highlight=False
+    )
 
 
 def main() -> None:

@@ -18,9 +18,7 @@ app = typer.Typer(no_args_is_help=True)
 FILMS = "films"
 Source = Annotated[str, typer.Argument(help="A data set's name, a folder or a file.", metavar="SOURCE")]
 FormatName = Annotated[str | None, typer.Option("--format", help="Its format; guessed unless told.")]
-Options = Annotated[
-    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the format.")
-]
+Options = Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the format.")]
 
 
 @app.command("list")
@@ -155,10 +153,7 @@ def _histogram(ratings: Any) -> dict[str, int]:
     if len(values) <= 12:
         return {f"{value:g}": int(count) for value, count in zip(values, counts, strict=True)}
     counts, edges = np.histogram(known, bins=10)
-    return {
-        f"{low:.4g} to {high:.4g}": int(count)
-        for low, high, count in zip(edges, edges[1:], counts, strict=False)
-    }
+    return {f"{low:.4g} to {high:.4g}": int(count) for low, high, count in zip(edges, edges[1:], counts, strict=False)}
 
 
 def _times(times: Any) -> dict[str, Any]:
@@ -247,10 +242,7 @@ def _print(what: "RenderableType") -> None:
 
 
 def _counts(dataset: "Dataset") -> str:
-    return (
-        f"{len(dataset.users):,} users, {len(dataset.catalog):,} items,"
-        f" {len(dataset.interactions):,} interactions"
-    )
+    return f"{len(dataset.users):,} users, {len(dataset.catalog):,} items, {len(dataset.interactions):,} interactions"
 
 
 def _rows_of(folder: Path) -> int:

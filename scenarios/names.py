@@ -26,16 +26,12 @@ POLICIES = {
     "item-knn": Name("simenv.recommenders.item_knn:ItemKNN", "items like those of the user's history"),
     "ease": Name("simenv.recommenders.ease:Ease", "a linear item-to-item model in closed form"),
     "oracle": Name("simenv.recommenders.oracle:Oracle", "upper bound, where the truth is known", ("truth",)),
-    "anti-oracle": Name(
-        "simenv.recommenders.oracle:AntiOracle", "lower bound, where the truth is known", ("truth",)
-    ),
+    "anti-oracle": Name("simenv.recommenders.oracle:AntiOracle", "lower bound, where the truth is known", ("truth",)),
 }
 POPULATIONS = {
     "choice": Name("simenv.agents.choice:ChoicePopulation", "statistical users fitted to training rows"),
     "truth": Name("simenv.agents.truth:TruthPopulation", "the made world's own users", ("truth",)),
-    "replay": Name(
-        "simenv.agents.replay:ReplayPopulation", "answers from held-out logged interactions", ("held_out",)
-    ),
+    "replay": Name("simenv.agents.replay:ReplayPopulation", "answers from held-out logged interactions", ("held_out",)),
 }
 TABLES = {"policy": POLICIES, "population": POPULATIONS}
 GROUPS = {"policy": "simenv.policies", "population": "simenv.populations"}
@@ -79,7 +75,8 @@ def find(kind: str, name: str) -> Name:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise ScenarioError(
-            f"no {kind} '{name}'; there are {', '.join(sorted(known))}, or a class of your own as package.module:Name{hint}"
+            f"no {kind} '{name}'; there are {', '.join(sorted(known))},"
+            f" or a class of your own as package.module:Name{hint}"
         )
     return known[name]
 

@@ -26,6 +26,8 @@ from .scenario import NamedPolicy, Scenario
 from .stage import Stage, set_stage
 
 LOG = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """How far a stage has come."""
@@ -44,7 +46,7 @@ def run(
     *,
     resume: bool = False,
     command: str = "",
-    watch: Watcher = lambda step: None,
+    watch: Watcher = lambda _: None,
 ) -> RunDir:
     """Run a scenario into a folder and return the run; what a resumed run has finished is not done again."""
     stage = set_stage(scenario)
@@ -76,7 +78,9 @@ def _open_folder(stage: Stage, folder: Path, resume: bool, command: str) -> RunD
     manifest = make_manifest(stage, command)
     if (folder / "manifest.json").exists():
         if not resume:
-            raise RunError(f"{folder}: there is a run here already; add --resume to go on with it, or choose another --out")
+            raise RunError(
+                f"{folder}: there is a run here already; add --resume to go on with it, or choose another --out"
+            )
         check_same(result.manifest, manifest, folder)
         manifest["seconds"] = result.manifest.get("seconds", {})
     elif folder.exists() and any(folder.iterdir()):
@@ -163,7 +167,7 @@ def _simulate(stage: Stage, result: RunDir, seconds: dict[str, float], watch: Wa
 def _unfinished(stage: Stage, result: RunDir) -> dict[tuple[str, int], IntArray]:
     """Return, for each policy and seed, the users whose sessions are not in the log."""
     ids = stage.split.train.users.ids
-    left = {}
+    left: dict[tuple[str, int], IntArray] = {}
     for policy in stage.scenario.policies:
         for seed in stage.scenario.seeds:
             finished = result.log.finished(policy.label, seed)

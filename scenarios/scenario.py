@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from simenv.errors import ScenarioError
@@ -78,8 +86,8 @@ class SplitPart(Part):
     """How rows are held out."""
 
     by: Literal["leave-one-out", "time", "published"] = "leave-one-out"
-    test: float = Field(0.1, gt=0, lt=1)
-    valid: float = Field(0.1, ge=0, lt=1)
+    test: float = Field(default=0.1, gt=0, lt=1)
+    valid: float = Field(default=0.1, ge=0, lt=1)
     column: str = "split"
 
 
@@ -213,8 +221,8 @@ def _lay(values: dict[str, Any], where: dict[Place, str], setting: str) -> None:
     except (IndexError, TypeError):
         raise ScenarioError(f"--set {setting}: nothing stands at {dotted}") from None
     where[place] = f"--set {setting}"
-    other = {("dataset", "path"): "name", ("dataset", "name"): "path"}.get(place)
-    if other in part:  # another source: the options of the old one say nothing to it
+    sources: dict[Place, str] = {("dataset", "path"): "name", ("dataset", "name"): "path"}
+    if sources.get(place) in part:  # another source: the options of the old one say nothing to it
         values["dataset"] = {place[1]: value}
 
 

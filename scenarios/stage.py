@@ -36,7 +36,7 @@ def set_stage(scenario: Scenario) -> Stage:
     """Open the data, hold rows out, and choose who takes part."""
     dataset, truth = open_world(scenario.dataset)
     split = cut(dataset, scenario.split)
-    able = np.flatnonzero(np.diff(split.train.starts) > 0)
+    able: IntArray = np.flatnonzero(np.diff(split.train.starts) > 0)
     if len(split.test):
         tested = np.intersect1d(able, split.test.users)
         able = tested if len(tested) else able
@@ -54,7 +54,9 @@ def open_world(part: DatasetPart) -> tuple[Dataset, Truth | None]:
     """Return the data set that a scenario names, and its truth where that is known."""
     if part.name is not None:
         if part.name != "films":
-            raise SimenvError(f"dataset.name: no built-in world '{part.name}'; there is films; files go by dataset.path")
+            raise SimenvError(
+                f"dataset.name: no built-in world '{part.name}'; there is films; files go by dataset.path"
+            )
         try:
             world = films_world(**part.options)
         except TypeError as error:

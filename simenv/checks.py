@@ -255,9 +255,7 @@ class PopulationChecks(Checks):
     def test_a_page_without_items_is_borne(self) -> None:
         users = self.users()
         page = self.page(users, np.arange(len(users)), 0)
-        reaction = self.enter(self.population(), users).react(
-            replace(page, items=np.full_like(page.items, EMPTY))
-        )
+        reaction = self.enter(self.population(), users).react(replace(page, items=np.full_like(page.items, EMPTY)))
         assert (reaction.grades == Grade.UNSEEN).all()
         assert np.isfinite(reaction.satisfaction).all()
 

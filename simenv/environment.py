@@ -66,9 +66,7 @@ class PageEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._last: Turn | None = None
         self._over = True
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, Info]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Seat a user; `options={"user": id}` names one, else the seed draws one after another."""
         super().reset(seed=seed)
         wanted = _wanted_user(self.seats.dataset, options)
@@ -160,9 +158,7 @@ class PageVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": ["ansi"]}
         self.render_mode = render_mode
-        self.single_observation_space, self.single_action_space = page_spaces(
-            dataset, page_size, max_pages, history
-        )
+        self.single_observation_space, self.single_action_space = page_spaces(dataset, page_size, max_pages, history)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._last: Turn | None = None
@@ -183,9 +179,7 @@ class PageVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self._done = np.zeros(self.num_envs, dtype=bool)
         return self._observe(), self._arrivals(np.arange(self.num_envs))
 
-    def step(
-        self, actions: NDArray[np.int64]
-    ) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], Info]:
+    def step(self, actions: NDArray[np.int64]) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], Info]:
         """Show every user a page; where the last step ended a session, the next user comes instead."""
         pages = np.asarray(actions)
         if not self._done.any():
@@ -305,7 +299,9 @@ class StrictPages(gym.Wrapper[ObsType, ActType, ObsType, ActType]):
         return self.env.step(action)
 
 
-def page_spaces(dataset: Dataset, page_size: int, max_pages: int, history: int) -> tuple[spaces.Dict, spaces.MultiDiscrete]:
+def page_spaces(
+    dataset: Dataset, page_size: int, max_pages: int, history: int
+) -> tuple[spaces.Dict, spaces.MultiDiscrete]:
     """Return the observation space and the action space of one seat."""
     count = len(dataset.catalog)
     observation = spaces.Dict(

@@ -138,7 +138,9 @@ def _event_table(policy: str, seed: int, dataset: Dataset, turns: Sequence[Turn]
 def _page_table(policy: str, seed: int, dataset: Dataset, turns: Sequence[Turn]) -> pa.Table:
     users, number, order = _in_order(dataset, turns)
     causes = np.concatenate([turn.reaction.causes for turn in turns])[order]
-    words = [word for turn in turns for word in turn.reaction.words or [None] * len(turn.page.users)]
+    words: list[str | None] = []
+    for turn in turns:
+        words.extend(turn.reaction.words or [None] * len(turn.page.users))
     return pa.table(
         {
             "policy": _repeat(policy, len(users)),
@@ -178,9 +180,7 @@ def _repeat(word: str, count: int) -> pa.Array:
 def _ids(ids: IdArray, rows: np.ndarray[Any, Any]) -> pa.Array:
     if ids.dtype.kind in "iu":
         return pa.array(ids[rows])
-    return pa.DictionaryArray.from_arrays(pa.array(rows.astype(np.int32)), pa.array(ids, pa.string())).cast(
-        pa.string()
-    )
+    return pa.DictionaryArray.from_arrays(pa.array(rows.astype(np.int32)), pa.array(ids, pa.string())).cast(pa.string())
 
 
 def _write_part(path: Path, table: pa.Table) -> None:

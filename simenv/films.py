@@ -43,14 +43,66 @@ MOODS = (
     ("old-fashioned", "daring"),
     ("quiet", "loud"),
 )
-FIRST = (
-    "Silent Crimson Last Hidden Golden Broken Winter Electric Paper Hollow Distant Burning Second Velvet Iron"
-    " Lonely Midnight Borrowed Glass Restless Wild Forgotten Northern Secret Painted Bitter Bright Crooked"
-).split()
-SECOND = (
-    "Harbour Garden Letter Station Mirror Orchard Empire River Promise Shadow Carnival Horizon Island Witness"
-    " Lantern Voyage Kingdom Stranger Summer Signal Tide Theatre Frontier Daughter Machine Sparrow Bridge Season"
-).split()
+FIRST = [
+    "Silent",
+    "Crimson",
+    "Last",
+    "Hidden",
+    "Golden",
+    "Broken",
+    "Winter",
+    "Electric",
+    "Paper",
+    "Hollow",
+    "Distant",
+    "Burning",
+    "Second",
+    "Velvet",
+    "Iron",
+    "Lonely",
+    "Midnight",
+    "Borrowed",
+    "Glass",
+    "Restless",
+    "Wild",
+    "Forgotten",
+    "Northern",
+    "Secret",
+    "Painted",
+    "Bitter",
+    "Bright",
+    "Crooked",
+]
+SECOND = [
+    "Harbour",
+    "Garden",
+    "Letter",
+    "Station",
+    "Mirror",
+    "Orchard",
+    "Empire",
+    "River",
+    "Promise",
+    "Shadow",
+    "Carnival",
+    "Horizon",
+    "Island",
+    "Witness",
+    "Lantern",
+    "Voyage",
+    "Kingdom",
+    "Stranger",
+    "Summer",
+    "Signal",
+    "Tide",
+    "Theatre",
+    "Frontier",
+    "Daughter",
+    "Machine",
+    "Sparrow",
+    "Bridge",
+    "Season",
+]
 START, SPAN = 1_600_000_000, 3 * 365 * 86_400  # the log covers three years
 LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
 
@@ -139,7 +191,7 @@ def _log(truth: Truth, seed: int) -> Interactions:
         relevance = truth.relevance(np.array([user]))[0]
         drawn = 2.0 * truth.appeal + relevance + rng.gumbel(size=item_count)
         chosen = rng.permutation(np.argpartition(-drawn, lengths[user])[: lengths[user]])
-        begin = START + rng.integers(SPAN * 0.8)
+        begin = START + rng.integers(SPAN * 4 // 5)
         users.append(np.full(len(chosen), user))
         items.append(chosen)
         times.append(begin + np.cumsum(rng.exponential(0.5 * SPAN / 100, size=len(chosen))).astype(np.int64))

@@ -52,9 +52,7 @@ class Interactions:
     def __getitem__(self, rows: BoolArray | IntArray) -> "Interactions":
         """Return some of the rows; a mask or rising row numbers keep them sorted."""
         strengths = None if self.strengths is None else self.strengths[rows]
-        return Interactions(
-            self.users[rows], self.items[rows], self.ratings[rows], self.times[rows], strengths
-        )
+        return Interactions(self.users[rows], self.items[rows], self.ratings[rows], self.times[rows], strengths)
 
     @cached_property
     def has_ratings(self) -> bool:

@@ -11,7 +11,7 @@ from .chance import key, mix
 from .context import Context
 from .dataset import Dataset
 from .errors import PageError
-from .pages import EMPTY, Grade, Page, Reaction, Turn
+from .pages import EMPTY, Grade, Page, Turn
 from .population import Population, Sessions
 
 USER_KEY = key(0, "user")
@@ -88,9 +88,7 @@ class PageLoop:
             self.leave_out_shown,
         )
 
-    def turn(
-        self, items: IntArray, seats: IntArray | None = None, propensities: FloatArray | None = None
-    ) -> Turn:
+    def turn(self, items: IntArray, seats: IntArray | None = None, propensities: FloatArray | None = None) -> Turn:
         """Show the users in these seats (by default all) a page each and take their reactions.
 
         An item that stands twice on a page, or was shown before in the session, leaves its place empty.

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from .arrays import FloatArray, IntArray
+from .arrays import BoolArray, FloatArray, IntArray
 from .intervals import Interval, around, differences, holm, means, resamples
 from .pages import GRADE_WORDS, Grade, watched
 from .rundir import RunDir
@@ -39,7 +39,13 @@ METRICS: dict[str, Metric] = {
             True,
             True,
         ),
-        Metric("N_like", "Number of items that the user liked in the session, mean over users.", "items", True, True),
+        Metric(
+            "N_like",
+            "Number of items that the user liked in the session, mean over users.",
+            "items",
+            True,
+            True,
+        ),
         Metric("P_like", "Share of the shown items that the user liked, mean over users.", "share", True, True),
         Metric(
             "N_exit",
@@ -113,7 +119,8 @@ class Measures:
     def __init__(self, run: RunDir) -> None:
         self.run = run
         events, pages = run.events, run.pages
-        self.policies, page_policy = _coded(pages["policy"])
+        labels, page_policy = _coded(pages["policy"])
+        self.policies = [str(label) for label in labels]
         self.users, page_user = _coded(pages["user_id"])
         self.seeds, page_seed = _coded(pages["seed"])
         session = (page_policy * len(self.seeds) + page_seed) * len(self.users) + page_user
@@ -128,7 +135,9 @@ class Measures:
         event_code = (
             _places(events["policy"], self.policies) * len(self.seeds) + _places(events["seed"], self.seeds)
         ) * len(self.users) + _places(events["user_id"], self.users)
-        self.event_page = np.searchsorted(session * span + self.page_number, event_code * span + events["page"].to_numpy())
+        self.event_page = np.searchsorted(
+            session * span + self.page_number, event_code * span + events["page"].to_numpy()
+        )
         self.event_session = self.page_session[self.event_page]
         grade = _places(events["grade"], list(GRADE_WORDS))
         self.grade = grade.astype(np.int8)
@@ -155,17 +164,19 @@ class Measures:
             "calibration": self._calibration(),
         }
 
-    def per_user(self, policy: int) -> tuple[IntArray, FloatArray]:
-        """Return a policy's users and their values, averaged over seeds: [n], [n, metrics]."""
-        mine = np.flatnonzero(self.session_policy == policy)
-        users, place = np.unique(self.session_user[mine], return_inverse=True)
+    @cached_property
+    def per_user(self) -> FloatArray:
+        """Each metric's value for each user under each policy, averaged over seeds: [users, policies, metrics]."""
+        shape = (len(self.users), len(self.policies))
+        place = self.session_user * len(self.policies) + self.session_policy
         columns = []
         for values in self.session_values.values():
-            known = np.isfinite(values[mine])
-            total = np.bincount(place[known], values[mine][known], len(users))
-            count = np.bincount(place[known], minlength=len(users))
-            columns.append(np.divide(total, count, out=np.full(len(users), np.nan), where=count > 0))
-        return users, np.stack(columns, axis=1)
+            known = np.isfinite(values)
+            total = np.bincount(place[known], values[known], shape[0] * shape[1])
+            count = np.bincount(place[known], minlength=shape[0] * shape[1])
+            mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+            columns.append(mean.reshape(shape))
+        return np.stack(columns, axis=2)
 
     def whole(self, policy: int) -> dict[str, Interval]:
         """Return coverage and Gini of exposure for a policy's sessions together."""
@@ -173,7 +184,7 @@ class Measures:
         users, place = np.unique(self.session_user[self.event_session[mine]], return_inverse=True)
         shape = (len(users), len(self.item_ids))
         exposure = sparse.csr_array((np.ones(len(mine)), (place, self.item[mine])), shape=shape)
-        total = exposure.sum(axis=0)[None, :]
+        total: FloatArray = exposure.sum(axis=0)[None, :]
         drawn = [weights @ exposure for weights in resamples(len(users), 0, RUN_DRAWS)]
         covered, unequal = zip(*((_coverage(block), gini(block)) for block in drawn), strict=True)
         return {
@@ -181,21 +192,21 @@ class Measures:
             "gini": around(float(gini(total)[0]), np.concatenate(unequal), len(users), (0, 1)),
         }
 
-    def _per_session(self, weight: FloatArray) -> FloatArray:
-        return np.bincount(self.event_session, weight, len(self.sessions))
+    def _per_session(self, weight: FloatArray | BoolArray) -> FloatArray:
+        return np.bincount(self.event_session, weight, len(self.sessions)).astype(np.float64)
 
     @cached_property
-    def _history(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """For the users of the log: history length, its mean popularity, its category shares."""
+    def _history(self) -> tuple[FloatArray, FloatArray]:
+        """For the users of the log: their histories' mean popularity and category shares."""
         table = self.run.users
         place = _places(pa.chunked_array([pa.array(self.users)]), table["user_id"].to_pylist())
-        shares = np.array(table["categories"].to_pylist(), dtype=float).reshape(len(table), -1)
-        return table["train_count"].to_numpy()[place], table["mean_popularity"].to_numpy()[place], shares[place]
+        shares = table["categories"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+        return table["mean_popularity"].to_numpy()[place], shares[place]
 
     def _popularity_lift(self, shown: FloatArray) -> FloatArray:
         count = self.run.items["train_count"].to_numpy().astype(float)
         mean = self._per_session(count[self.item]) / shown
-        usual = self._history[1][self.session_user]
+        usual = self._history[0][self.session_user]
         return np.divide(mean, usual, out=np.full(len(mean), np.nan), where=usual > 0) - 1
 
     def _novelty(self, shown: FloatArray) -> FloatArray:
@@ -235,11 +246,12 @@ class Measures:
         counts = np.asarray(self._categories.sum(axis=1)).reshape(-1)
         share = sparse.diags_array(1 / np.maximum(counts, 1)) @ self._categories
         sessions = sparse.csr_array(
-            (np.ones(len(self.item)), (self.event_session, self.item)), shape=(len(self.sessions), len(counts))
+            (np.ones(len(self.item)), (self.event_session, self.item)),
+            shape=(len(self.sessions), len(counts)),
         )
         shown = (sessions @ share).toarray()
         mass = shown.sum(axis=1, keepdims=True)
-        wanted = self._history[2][self.session_user]
+        wanted = self._history[1][self.session_user]
         if not wanted.shape[1]:
             return np.full(len(shown), np.nan)
         mixed = 0.99 * shown / np.maximum(mass, 1e-12) + 0.01 * wanted
@@ -251,14 +263,15 @@ def measure(run: RunDir) -> tuple[dict[str, dict[str, dict[str, float | None]]],
     """Return a run's metrics by policy, and its policies compared in pairs, from its log alone."""
     measures = Measures(run)
     names = list(measures.session_values)
-    tables = [measures.per_user(policy) for policy in range(len(measures.policies))]
+    values = measures.per_user
+    intervals = iter(means(values.reshape(len(values), -1)))
     result = {}
     for policy, label in enumerate(measures.policies):
-        found = dict(zip(names, means(tables[policy][1]), strict=True)) | measures.whole(policy)
+        found = {name: next(intervals) for name in names} | measures.whole(policy)
         ordered = {name: found[name] for name in METRICS}
         offline = offline_metrics(run.rankings[label]) if label in run.rankings else {}
         result[label] = {name: _plain(interval) for name, interval in (ordered | offline).items()}
-    return result, _compare(measures.policies, names, tables)
+    return result, _compare(measures.policies, values[:, :, [names.index(name) for name in HEADLINE]])
 
 
 def session_table(run: RunDir) -> pa.Table:
@@ -267,8 +280,9 @@ def session_table(run: RunDir) -> pa.Table:
     names = list(measures.session_values)
     tables = []
     for policy, label in enumerate(measures.policies):
-        users, values = measures.per_user(policy)
-        columns = {name: values[:, names.index(name)] for name in HEADLINE}
+        values = measures.per_user[:, policy]
+        users = np.flatnonzero(np.isfinite(values[:, names.index("N_like")]))
+        columns = {name: values[users, names.index(name)] for name in HEADLINE}
         ids = [measures.users[user] for user in users]
         tables.append(pa.table({"policy": [label] * len(users), "user_id": ids, **columns}))
     return pa.concat_tables(tables)
@@ -312,32 +326,31 @@ def _coverage(exposure: FloatArray) -> FloatArray:
     return (exposure > 0).mean(axis=1)
 
 
-def _compare(
-    policies: Sequence[str], names: Sequence[str], tables: Sequence[tuple[IntArray, FloatArray]]
-) -> list[dict[str, object]]:
-    """Compare every pair of policies by the headline metrics on the users they share, Holm-corrected by metric."""
-    columns = [names.index(name) for name in HEADLINE]
-    rows: list[dict[str, object]] = []
-    chances: dict[str, list[float]] = {name: [] for name in HEADLINE}
-    for one, other in combinations(range(len(policies)), 2):
-        _, mine, theirs = np.intersect1d(tables[one][0], tables[other][0], return_indices=True)
-        if not len(mine):
-            continue
-        gap = tables[one][1][mine][:, columns] - tables[other][1][theirs][:, columns]
-        for name, interval in zip(HEADLINE, differences(gap), strict=True):
-            chances[name].append(interval.p)
-            rows.append({"metric": name, "policy": policies[one], "against": policies[other], "_": interval})
-    corrected = {name: iter(holm(found)) for name, found in chances.items()}
-    result = []
-    for row in rows:
-        interval = row.pop("_")
-        assert isinstance(interval, Interval)
-        plain = _plain(interval)
-        difference = {"difference": plain.pop("mean"), **plain}
-        result.append(
-            row | difference | {"p": _finite(interval.p), "p_holm": _finite(next(corrected[str(row["metric"])]))}
-        )
-    return result
+def _compare(policies: Sequence[str], values: FloatArray) -> list[dict[str, object]]:
+    """Compare every pair of policies by the headline metrics [users, policies, metrics] on the users they share."""
+    pairs = list(combinations(range(len(policies)), 2))
+    if not pairs:
+        return []
+    gaps = np.stack([values[:, one] - values[:, other] for one, other in pairs], axis=1)
+    found = differences(gaps.reshape(len(gaps), -1))
+    by_metric = [found[place :: len(HEADLINE)] for place in range(len(HEADLINE))]
+    corrected = [holm([interval.p for interval in intervals]) for intervals in by_metric]
+    return [
+        {
+            "metric": name,
+            "policy": policies[one],
+            "against": policies[other],
+            "difference": _finite(by_metric[column][pair].mean),
+            "low": _finite(by_metric[column][pair].low),
+            "high": _finite(by_metric[column][pair].high),
+            "p": _finite(by_metric[column][pair].p),
+            "p_holm": _finite(corrected[column][pair]),
+            "n": by_metric[column][pair].n,
+        }
+        for pair, (one, other) in enumerate(pairs)
+        for column, name in enumerate(HEADLINE)
+        if by_metric[column][pair].n
+    ]
 
 
 def _plain(interval: Interval) -> dict[str, float | None]:

@@ -45,5 +45,10 @@ def ranking_table(split: Split, policy: Policy, users: IntArray, k: int) -> pa.T
 def _first_context(split: Split, users: IntArray) -> Context:
     nothing = np.empty((len(users), 0), dtype=np.int32)
     return Context(
-        split.train, users, np.zeros(len(users), np.int32), nothing, nothing.astype(np.int8), luck_of(0, users)
+        split.train,
+        users,
+        np.zeros(len(users), np.int32),
+        nothing,
+        nothing.astype(np.int8),
+        luck_of(0, users),
     )

@@ -1,14 +1,14 @@
 """A run's folder: its manifest, its log, and the tables that make it readable on its own.
 
-    manifest.json     what was run: scenario, versions, seeds, the data's fingerprint, how far it came
-    scenario.yaml     the scenario with all values used
-    events/ pages/    the event log
-    items.parquet     item_id, title, categories, year, train_count
-    users.parquet     user_id, train_count, mean_popularity, categories (shares of their history)
-    rankings/         one file per policy: the offline ranking against held-out items
-    metrics.json      {policy: {metric: {mean, low, high, n}}}
-    comparisons.json  policies against each other on the same users
-    report.html
+manifest.json     what was run: scenario, versions, seeds, the data's fingerprint, how far it came
+scenario.yaml     the scenario with all values used
+events/ pages/    the event log
+items.parquet     item_id, title, categories, year, train_count
+users.parquet     user_id, train_count, mean_popularity, categories (shares of their history)
+rankings/         one file per policy: the offline ranking against held-out items
+metrics.json      {policy: {metric: {mean, low, high, n}}}
+comparisons.json  policies against each other on the same users
+report.html
 """
 
 import json
@@ -83,7 +83,9 @@ class RunDir:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RunError(f"{path}: missing; `simenv rescore {self.folder}` writes what follows from the log") from None
+            raise RunError(
+                f"{path}: missing; `simenv rescore {self.folder}` writes what follows from the log"
+            ) from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise RunError(f"{path}: not readable as JSON ({error}); the file is damaged") from None
 

@@ -74,9 +74,7 @@ def open_dataset(source: str | Path, format: str | None = None, **options: objec
     return _read(find(source), format, STRICT, options)
 
 
-def check(
-    source: str | Path, format: str | None = None, **options: object
-) -> tuple[Dataset | None, list[str]]:
+def check(source: str | Path, format: str | None = None, **options: object) -> tuple[Dataset | None, list[str]]:
     """Return what can be read of a source, and every problem found in it."""
     door = GatheringDoor()
     try:
@@ -120,6 +118,4 @@ def _guess(path: Path) -> str:
     for name, form in FORMATS.items():
         if form.recognises(path):
             return name
-    raise DataError(
-        f"{shown(path)}: its format cannot be guessed; give one of the formats {', '.join(FORMATS)}"
-    )
+    raise DataError(f"{shown(path)}: its format cannot be guessed; give one of the formats {', '.join(FORMATS)}")

@@ -70,9 +70,7 @@ def _review_files(source: Path) -> list[Path]:
     return [
         file
         for file in sorted(source.iterdir())
-        if file.is_file()
-        and file.name.endswith((*ENDINGS, *TABLES))
-        and not file.name.startswith(("meta_", "."))
+        if file.is_file() and file.name.endswith((*ENDINGS, *TABLES)) and not file.name.startswith(("meta_", "."))
     ]
 
 
@@ -82,9 +80,7 @@ def _reviews_of(source: Path) -> Path:
         raise DataError(problem(shown(source), "holds no file of reviews", "give the file itself"))
     if len(files) > 1:
         there = ", ".join(file.name for file in files)
-        raise DataError(
-            problem(shown(source), f"holds {len(files)} files of reviews", f"give one of {there}")
-        )
+        raise DataError(problem(shown(source), f"holds {len(files)} files of reviews", f"give one of {there}"))
     return need_file(files[0])
 
 

@@ -62,9 +62,7 @@ def need_columns(path: Path, there: Sequence[str], needed: Iterable[str]) -> Non
     """Raise where a column is missing."""
     for column in needed:
         if column not in there:
-            raise DataError(
-                problem(shown(path), f"no column '{column}'", f"its columns are {', '.join(there)}")
-            )
+            raise DataError(problem(shown(path), f"no column '{column}'", f"its columns are {', '.join(there)}"))
 
 
 def need_choice(option: str, value: str, choices: tuple[str, ...]) -> None:

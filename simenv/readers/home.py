@@ -13,7 +13,5 @@ def data_home() -> Path:
 def imported() -> list[str]:
     """Return the names of the data sets imported so far."""
     return sorted(
-        file.parent.name
-        for file in data_home().glob("*/interactions.parquet")
-        if not file.parent.name.startswith(".")
+        file.parent.name for file in data_home().glob("*/interactions.parquet") if not file.parent.name.startswith(".")
     )

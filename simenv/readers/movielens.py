@@ -183,9 +183,7 @@ def _genres(film: Mapping[str, str]) -> list[str]:
     return [genre for genre in film["genres"].split("|") if genre and genre != "(no genres listed)"]
 
 
-def _catalog(
-    films: Mapping[int | str, Mapping[str, str]], genres: Callable[[Mapping[str, str]], list[str]]
-) -> Catalog:
+def _catalog(films: Mapping[int | str, Mapping[str, str]], genres: Callable[[Mapping[str, str]], list[str]]) -> Catalog:
     titles = [year_apart(film["title"]) for film in films.values()]
     return Catalog(
         ids=ids_of(films),

@@ -76,9 +76,7 @@ def listed_once(table: Any, column: str, file: str, door: Door) -> tuple[IdArray
         if blank[row]:
             continue
         if one in seen:
-            door.refuse(
-                file, f"{what} {one} stands in {row_place(seen[one])} already", "drop one", row_place(row)
-            )
+            door.refuse(file, f"{what} {one} stands in {row_place(seen[one])} already", "drop one", row_place(row))
         seen.setdefault(one, row)
     rows = np.fromiter(seen.values(), dtype=np.int64, count=len(seen))
     return id_array(listed.take(pa.array(rows))), rows

@@ -88,9 +88,7 @@ def _log(path: Path, where: Mapping[str, object], door: Door) -> Log:
         found = pc.fill_null(pc.equal(there, str(value)), False).to_numpy()
         if not found.any():
             known = ", ".join(sorted(str(text) for text in pc.unique(there).to_pylist())[:12])
-            raise DataError(
-                problem(shown(path), f"where: no row has {column} '{value}'", f"there are {known}")
-            )
+            raise DataError(problem(shown(path), f"where: no row has {column} '{value}'", f"there are {known}"))
         rows &= found
     file = shown(path)
     columns = set(table.column_names)
@@ -185,9 +183,7 @@ def _catalog(path: Path, door: Door) -> Catalog:
         categories=_categories(table, file) if "categories" in columns else ((),) * count,
         descriptions=texts(table, "description", file) if "description" in columns else nothing,
         years=(
-            numeric(table, "year", file).cast(pa.float64()).to_numpy()
-            if "year" in columns
-            else np.full(count, np.nan)
+            numeric(table, "year", file).cast(pa.float64()).to_numpy() if "year" in columns else np.full(count, np.nan)
         ),
     )
 
@@ -203,12 +199,9 @@ def _users(path: Path, door: Door) -> Users:
 def _categories(table: Any, file: str) -> tuple[tuple[str, ...], ...]:
     kind = table["categories"].type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_null(kind)):
-        raise DataError(
-            problem(file, f"column 'categories' is {kind}", "write a list of texts for each item")
-        )
+        raise DataError(problem(file, f"column 'categories' is {kind}", "write a list of texts for each item"))
     return tuple(
-        tuple(str(name) for name in names or () if name is not None)
-        for names in table["categories"].to_pylist()
+        tuple(str(name) for name in names or () if name is not None) for names in table["categories"].to_pylist()
     )
 
 
@@ -279,7 +272,6 @@ def _tables(dataset: Dataset) -> dict[str, Any]:
             }
         ),
         "users.parquet": pa.table(
-            {"user_id": user_ids}
-            | {name: pa.array(column, pa.string()) for name, column in users.attributes.items()}
+            {"user_id": user_ids} | {name: pa.array(column, pa.string()) for name, column in users.attributes.items()}
         ),
     }

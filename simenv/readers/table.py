@@ -113,9 +113,7 @@ class _Form:
     encoding: str
 
     def layout(self, path: Path) -> TextLayout:
-        return named(
-            need_file(path), TextLayout(delimiter=_delimiter(path, self.delimiter), encoding=self.encoding)
-        )
+        return named(need_file(path), TextLayout(delimiter=_delimiter(path, self.delimiter), encoding=self.encoding))
 
     def columns(self, path: Path) -> list[str]:
         if path.suffix == ".parquet":
@@ -137,9 +135,7 @@ class _Form:
                 data[column] = table[column] if not pa.types.is_dictionary(held) else table[column].cast(kind)
         return Columns(shown(path), data, row_place)
 
-    def catalog(
-        self, path: Path, key: str, text: dict[str, str | None], separator: str, door: Door
-    ) -> Catalog:
+    def catalog(self, path: Path, key: str, text: dict[str, str | None], separator: str, door: Door) -> Catalog:
         there = self.columns(path)
         need_columns(path, there, (key, *(column for column in text.values() if column)))
         asked = {part: column or _usual(part, there) for part, column in text.items()}
@@ -157,10 +153,7 @@ class _Form:
             categories=tuple(_categories(_at(row, asked["categories"]), separator) for row in found),
             descriptions=_column(found, asked["description"]),
             years=np.array(
-                [
-                    _year(_at(row, asked["year"]), one, path, door)
-                    for one, row in zip(ids.tolist(), found, strict=True)
-                ]
+                [_year(_at(row, asked["year"]), one, path, door) for one, row in zip(ids.tolist(), found, strict=True)]
             ),
         )
 
