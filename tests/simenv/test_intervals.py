@@ -1,0 +1,122 @@
+"""Intervals hold what they promise, and p-values are those of the coins."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from simenv.intervals import around, differences, holm, means, paired
+
+
+def test_a_bootstrap_interval_is_near_scipys():
+    values = np.random.default_rng(0).exponential(size=300)
+    wanted = stats.bootstrap(
+        (values,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+
+    found = means(values[:, None])[0]
+
+    error = values.std() / math.sqrt(300)
+    assert found.mean == pytest.approx(values.mean())
+    assert found.low == pytest.approx(wanted.low, abs=0.15 * error)
+    assert found.high == pytest.approx(wanted.high, abs=0.15 * error)
+
+
+@pytest.mark.parametrize("n", [8, 40])
+def test_nineteen_of_twenty_intervals_hold_the_mean(n: int):
+    samples = np.random.default_rng(n).normal(3, 2, size=(n, 1000))
+    share = np.mean([one.low <= 3 <= one.high for one in means(samples)])
+    assert 0.93 <= share <= 0.97
+
+
+def test_unknown_values_count_for_no_user():
+    values = np.array([[1.0, math.nan], [3.0, 5.0], [math.nan, 7.0], [2.0, math.nan]])
+    one, other = means(values)
+    assert (one.mean, one.n) == (2, 3)
+    assert (other.mean, other.n) == (6, 2)
+
+
+@pytest.mark.parametrize("values", [[[4.0]], [[4.0], [math.nan]]])
+def test_one_user_has_a_mean_and_no_interval(values: list):
+    found = means(np.array(values))[0]
+    assert (found.mean, found.n) == (4, 1)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_nobody_has_neither():
+    for values in (np.empty((0, 1)), np.full((3, 1), math.nan)):
+        found = means(values)[0]
+        assert found.n == 0
+        assert math.isnan(found.mean)
+
+
+def test_users_who_are_all_alike_have_no_spread():
+    found = means(np.full((10, 1), 2.5))[0]
+    assert (found.low, found.mean, found.high) == (2.5, 2.5, 2.5)
+
+
+def test_the_same_values_give_the_same_interval():
+    values = np.random.default_rng(0).normal(size=(50, 2))
+    assert means(values) == means(values)
+
+
+def test_five_of_five_heads_is_two_in_thirty_two():
+    found = paired(np.full(5, 2.0), np.full(5, 1.0))
+    assert found.mean == 1
+    assert found.p == pytest.approx(2 / 32, abs=0.01)
+
+
+def test_no_difference_is_no_surprise():
+    assert paired(np.arange(5.0), np.arange(5.0)).p == 1
+
+
+def test_a_p_value_is_that_of_all_sign_flips():
+    gaps = np.array([0.5, -0.2, 1.1, 0.4, 0.9, -0.1, 0.3, 0.8])
+    exact = stats.permutation_test(
+        (gaps, np.zeros(8)), lambda one, other: np.mean(one - other), permutation_type="samples", n_resamples=np.inf
+    ).pvalue
+    assert differences(gaps[:, None])[0].p == pytest.approx(exact, abs=0.01)
+
+
+def test_without_a_difference_p_is_as_often_low_as_high():
+    gaps = np.random.default_rng(0).normal(size=(30, 500))
+    chances = np.array([one.p for one in differences(gaps)])
+    assert (chances < 0.05).mean() == pytest.approx(0.05, abs=0.03)
+    assert chances.mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_difference_and_its_opposite_are_as_likely():
+    gaps = np.random.default_rng(0).normal(0.3, 1, size=(20, 1))
+    one, other = differences(gaps)[0], differences(-gaps)[0]
+    assert one.p == other.p
+    assert one.mean == -other.mean
+
+
+def test_unknown_differences_leave_no_p():
+    assert math.isnan(differences(np.full((4, 1), math.nan))[0].p)
+
+
+@pytest.mark.parametrize(
+    ("chances", "wanted"),
+    [
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.04, 0.01], [0.04, 0.02]),
+        ([0.2], [0.2]),
+        ([0.9, 0.8], [1, 1]),
+        ([0.01, math.nan, 0.03], [0.02, math.nan, 0.03]),
+        ([], []),
+    ],
+)
+def test_holm_steps_down(chances: list[float], wanted: list[float]):
+    assert holm(chances) == pytest.approx(wanted, nan_ok=True)
+
+
+def test_an_interval_around_an_estimate_stays_in_bounds():
+    found = around(0.99, np.linspace(0.5, 1.0, 200), 40, (0, 1))
+    assert found.low < 0.99 < found.high == 1
+
+
+def test_one_user_has_no_interval_around_an_estimate():
+    assert math.isnan(around(0.5, np.array([0.4, 0.6]), 1, (0, 1)).low)
