@@ -196,7 +196,7 @@ def _browse(  # type: ignore[no-untyped-def]
         drawn = (PAGE_BITS[numbers[place] % len(PAGE_BITS)] ^ luck[seat]) * ODD
         causes[place] = 0
         if NOISE[drawn >> S48] < rest[STAY_AT] + tired + sated + let_down:
-            causes[place] = 3 if let_down >= max(tired, sated) else 2 if sated >= tired else 1
+            causes[place] = 3 if let_down >= max(tired, sated) else 2 if sated > tired else 1
 
 
 UNSEEN, PASSED = int(Grade.UNSEEN), int(Grade.PASSED)

@@ -40,7 +40,8 @@ class ItemKNN:
         common = (by_item[first : first + BLOCK] @ seen).toarray()
         rows = np.arange(len(common))
         common[rows, first + rows] = 0
-        similar = common / (norms[first : first + BLOCK, None] * norms + self.shrink)
+        # An item that nobody met is like no other, whatever the shrinkage.
+        similar = common / np.maximum(norms[first : first + BLOCK, None] * norms + self.shrink, 1e-9)
         width = similar.shape[1]
         if self.neighbours < width:
             floor = -np.partition(-similar, self.neighbours - 1, axis=1)[:, self.neighbours - 1, None]

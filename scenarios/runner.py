@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from simenv.arrays import IntArray
-from simenv.errors import RunError, blame
+from simenv.errors import PopulationError, RunError, blame
 from simenv.loop import PageLoop
 from simenv.metrics import measure
 from simenv.play import play
-from simenv.policy import Policy
+from simenv.policy import Observer, Policy
 from simenv.population import Population
 from simenv.ranking import ranking_table
 from simenv.reports.report import write_report
@@ -54,6 +54,9 @@ def run(
     seconds: dict[str, float] = {}
     try:
         _simulate(stage, result, seconds, watch)
+    except PopulationError as error:
+        _note(result, status="failed", seconds=seconds)
+        raise PopulationError(f"population '{scenario.population.name}': {error}") from error
     except BaseException as error:
         status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
         _note(result, status=status, seconds=seconds)
@@ -85,9 +88,10 @@ def _open_folder(stage: Stage, folder: Path, resume: bool, command: str) -> RunD
         manifest["seconds"] = result.manifest.get("seconds", {})
     elif folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder}: not empty and not a run; choose another --out")
+    # The manifest first: whatever a crash leaves, the folder is known for this run's.
+    result.write_json("manifest.json", manifest)
     result.write_text("scenario.yaml", stage.scenario.text())
     result.write_world(stage.split.train)
-    result.write_json("manifest.json", manifest)
     return RunDir(folder)
 
 
@@ -156,6 +160,8 @@ def _simulate(stage: Stage, result: RunDir, seconds: dict[str, float], watch: Wa
         begin = time.perf_counter()
         for seed in scenario.seeds:
             users = left[label, seed]
+            if isinstance(policy, Observer) and seed != scenario.seeds[0]:
+                policy = cast.policy(chosen)  # what it observed under one seed is not for the next
             with blame(f"policy '{label}'", "recommend"):
                 for count, turns in play(loop, policy, users, seed, batch_size=scenario.batch_size):
                     result.log.write(label, seed, train, turns)

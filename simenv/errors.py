@@ -20,6 +20,10 @@ class PageError(SimenvError):
     """A page that cannot be shown: wrong shape, unknown items, or a place used twice under strict rules."""
 
 
+class PopulationError(SimenvError):
+    """A population's own code failed; whoever asked it is not to blame."""
+
+
 class RunError(SimenvError):
     """A run directory is missing, damaged, or belongs to another scenario."""
 
@@ -36,6 +40,8 @@ def blame(who: str, deed: str) -> Iterator[None]:
     """Turn a stranger's exception into an error that names whose code failed, and where."""
     try:
         yield
+    except PopulationError:
+        raise
     except SimenvError as error:
         error.args = (f"{who}, {deed}: {error}",)
         raise

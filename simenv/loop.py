@@ -10,7 +10,7 @@ from .arrays import BitArray, FloatArray, IntArray
 from .chance import key, mix
 from .context import Context
 from .dataset import Dataset
-from .errors import PageError
+from .errors import PageError, PopulationError, SimenvError
 from .pages import EMPTY, Grade, Page, Turn
 from .population import Population, Sessions
 
@@ -54,7 +54,10 @@ class PageLoop:
         self.grades = np.empty(self.shown.shape, dtype=np.int8)
         self._seats = np.arange(count)
         self._marks = np.zeros((count, self.item_count // 8 + 1), dtype=np.uint8)  # a bit for each item shown
-        self._sessions = self.population.enter(self.users, self.luck)
+        try:
+            self._sessions = self.population.enter(self.users, self.luck)
+        except Exception as error:
+            raise self._failed("enter", error) from error
 
     def reseat(self, seats: IntArray, users: IntArray, seeds: int | IntArray) -> None:
         """Let these users begin a session in seats that others have left."""
@@ -73,7 +76,7 @@ class PageLoop:
 
     def context(self, seats: IntArray | None = None) -> Context:
         """Return what a policy may know of the users in these seats (by default all)."""
-        here = slice(None) if seats is None else seats
+        here = self._seats if seats is None else seats
         number = self.number[here]
         width = int(number.max(initial=0)) * self.page_size
         past = np.arange(width) < number[:, None] * self.page_size  # the rest is of sessions gone by
@@ -109,10 +112,17 @@ class PageLoop:
         number = self.number.copy() if seats is None else self.number[here]
         users = self.users.copy() if seats is None else self.users[here]
         page = Page(users, here, number, items, propensities)
-        reaction = self.sessions.react(page)
+        try:
+            reaction = self.sessions.react(page)
+        except Exception as error:
+            raise self._failed("react", error) from error
         _remember(items, reaction.grades, here, self.number, self.shown, self.grades)
         truncated = (number + 1 >= self.max_pages) > reaction.exits
         return Turn(page, reaction, repeated, truncated)
+
+    def _failed(self, deed: str, error: Exception) -> PopulationError:
+        told = str(error) if isinstance(error, SimenvError) else f"{type(error).__name__}: {error}"
+        return PopulationError(f"{type(self.population).__name__} failed in {deed}: {told}")
 
 
 @numba.njit(cache=True)

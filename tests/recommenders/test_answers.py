@@ -186,7 +186,6 @@ def test_top_gives_what_sorting_everything_would(k: int):
     assert here.top(scores, k).tolist() == [(row + [EMPTY] * 9)[:k] for row in wanted]
 
 
-@pytest.mark.xfail(strict=True, reason="item-knn divides 0 by 0 for an item nobody met")
 @pytest.mark.filterwarnings("error")
 def test_without_shrinking_an_item_nobody_met_comes_last():
     assert page(ItemKNN(shrink=0), dataset(), 4, [0, 3]) == [[4, 2, 3, 5], [4, 0, 1, 5]]

@@ -276,7 +276,6 @@ class Broken:
         raise OSError("nobody answers")
 
 
-@pytest.mark.xfail(strict=True, reason="the runner lays a population's failure at the policy's door")
 def test_a_population_that_fails_is_named(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "stranger", sys.modules[__name__])
 
@@ -407,18 +406,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_log(
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
-LAID = pytest.mark.xfail(
-    strict=True, reason="the runner writes the manifest last, and takes the rest for no run"
-)
-
-
-@pytest.mark.parametrize(
-    "after",
-    [
-        *(pytest.param(name, marks=LAID) for name in ("scenario.yaml", "items.parquet", "users.parquet")),
-        "manifest.json",
-    ],
-)
+@pytest.mark.parametrize("after", ["manifest.json", "scenario.yaml", "items.parquet", "users.parquet"])
 def test_a_run_killed_while_its_folder_was_laid_goes_on(
     tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, after: str
 ):
@@ -443,7 +431,6 @@ def test_a_run_killed_while_its_folder_was_laid_goes_on(
     assert run(tiny(), tmp_path / "run", resume=True).manifest["status"] == "complete"
 
 
-@pytest.mark.xfail(strict=True, reason="the runner lets what was observed in one seed flow into the next")
 def test_a_policy_that_observes_is_the_same_after_a_crash(
     tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ):
