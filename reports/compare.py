@@ -90,9 +90,7 @@ def compare_runs(one: RunDir, other: RunDir) -> RunComparison:
         raise RunError(f"{one.folder} and {other.folder}: no user in common under {_listed(labels)}")
     names = _names(one, other)
     settings = settings_of(one.manifest, other.manifest)
-    return RunComparison(
-        names, users, _corrected(changes), settings, _warnings(settings), _notes(names, one, other)
-    )
+    return RunComparison(names, users, _corrected(changes), settings, _warnings(settings), _notes(names, one, other))
 
 
 def comparison_table(comparison: RunComparison) -> Table:
@@ -206,9 +204,7 @@ def _corrected(changes: Sequence[Change]) -> list[Change]:
     for change in changes:
         chances.setdefault(change.metric, []).append(change.difference.p)
     corrected = {metric: iter(holm(found)) for metric, found in chances.items()}
-    return [
-        Change(c.policy, c.metric, c.one, c.other, c.difference, next(corrected[c.metric])) for c in changes
-    ]
+    return [Change(c.policy, c.metric, c.one, c.other, c.difference, next(corrected[c.metric])) for c in changes]
 
 
 def _values(table: pa.Table, metric: str) -> FloatArray:

@@ -80,9 +80,7 @@ def differences_plot(sessions: pa.Table, stands: Standings) -> Figure | None:
         f" against {first.policy}, {percent(first.better)} of users like more items under {leader}"
         f" and {percent(first.worse)} fewer."
     )
-    told = "; ".join(
-        f"against {s.policy}, {percent(s.better)} better, {percent(s.worse)} worse" for s in found
-    )
+    told = "; ".join(f"against {s.policy}, {percent(s.better)} better, {percent(s.worse)} worse" for s in found)
     legend = [
         (f"key-{colours[leader].split()[0]}", f"better off with {leader}"),
         ("even", "equal or nearly so"),

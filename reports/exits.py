@@ -52,9 +52,7 @@ def exits_plot(pages: pa.Table, stands: Standings) -> Figure:
                 note = f"{policy}, {cause}: {percent(share)} ({count(amount)} sessions)"
                 parts.append(bar(x(begin), top, x(begin + share) - x(begin), ROW - 6, f"{colour} cut", note))
             if share >= 0.11:
-                parts.append(
-                    text(x(begin) + 5, top + 14, percent(share), "dark" if colour != "stay" else "off")
-                )
+                parts.append(text(x(begin) + 5, top + 14, percent(share), "dark" if colour != "stay" else "off"))
             begin += share
     parts.append(line(x.start, bottom + 2, x.end, bottom + 2, "axis"))
     for mark in (0, 0.25, 0.5, 0.75, 1):
@@ -63,8 +61,7 @@ def exits_plot(pages: pa.Table, stands: Standings) -> Figure:
     title = "Why they leave"
     caption = "Each bar is all of a policy's sessions: read which cause grows where users leave sooner."
     facts = "; ".join(
-        f"{policy}: "
-        + ", ".join(f"{cause} {count(_amount(found[policy], cause, causes))}" for cause in causes)
+        f"{policy}: " + ", ".join(f"{cause} {count(_amount(found[policy], cause, causes))}" for cause in causes)
         for policy in rows
     )
     legend = [(colour, cause) for cause, colour in causes.items()]

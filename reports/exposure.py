@@ -27,9 +27,7 @@ def exposure(events: pa.Table, items: pa.Table) -> dict[str, FloatArray]:
     table = events.unify_dictionaries().group_by(["policy", "item_id"]).aggregate([([], "count_all")])
     for policy in sorted(set(table["policy"].to_pylist())):
         rows = table.filter(pc.equal(table["policy"], policy))
-        index = pc.index_in(
-            rows["item_id"].cast(items["item_id"].type), value_set=items["item_id"].combine_chunks()
-        )
+        index = pc.index_in(rows["item_id"].cast(items["item_id"].type), value_set=items["item_id"].combine_chunks())
         known = pc.is_valid(index).to_numpy(zero_copy_only=False)
         places = pc.fill_null(index, 0).to_numpy(zero_copy_only=False)[known]
         shares[policy] = _shares(tenth[places], rows["count_all"].to_numpy()[known].astype(float))
@@ -61,8 +59,7 @@ def exposure_plot(events: pa.Table, items: pa.Table, stands: Standings) -> Figur
     )
     describes = f"Share of exposure going to the most popular tenth of the catalogue: {'; '.join(tops)}."
     legend = [
-        (f"t{part}", word)
-        for part, word in ((0, "most popular tenth"), (4, "middle"), (9, "least popular tenth"))
+        (f"t{part}", word) for part, word in ((0, "most popular tenth"), (4, "middle"), (9, "least popular tenth"))
     ]
     return Figure(title, caption, drawing("exposure", title, describes, WIDTH, bottom + 42, *parts), legend)
 

@@ -68,6 +68,4 @@ def figures(run: RunDir, stands: Standings) -> list[Figure]:
 
 def _environment() -> Environment:
     loader = FileSystemLoader(TEMPLATES)
-    return Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

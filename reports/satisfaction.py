@@ -63,9 +63,7 @@ def satisfaction_plot(pages: pa.Table, stands: Standings) -> Figure | None:
         if last <= MANY_PAGES or len(points) == 1:
             lines.extend(
                 dot(*point, colours[policy], f"{policy}, page {page + 1}: {mean:.2f} over {users} users")
-                for point, page, mean, users in zip(
-                    points, course.pages, course.mean, course.users, strict=True
-                )
+                for point, page, mean, users in zip(points, course.pages, course.mean, course.users, strict=True)
             )
         ends[policy] = points[-1]
     frame = axes(

@@ -52,9 +52,7 @@ class Pair:
     def turned(self) -> "Pair":
         """Return the same comparison seen from the other policy."""
         difference, low, high = (_minus(value) for value in (self.difference, self.high, self.low))
-        return Pair(
-            self.metric, self.against, self.policy, difference, low, high, self.p, self.p_holm, self.n
-        )
+        return Pair(self.metric, self.against, self.policy, difference, low, high, self.p, self.p_holm, self.n)
 
 
 @dataclass(frozen=True)
@@ -161,9 +159,7 @@ def _estimate(value: Mapping[str, Any]) -> Estimate:
 
 
 def _pair(row: Mapping[str, Any]) -> Pair:
-    difference, low, high, p, p_holm = (
-        _known(row.get(key)) for key in ("difference", "low", "high", "p", "p_holm")
-    )
+    difference, low, high, p, p_holm = (_known(row.get(key)) for key in ("difference", "low", "high", "p", "p_holm"))
     names = (str(row["metric"]), str(row["policy"]), str(row["against"]))
     return Pair(*names, difference, low, high, p, p_holm, int(row.get("n") or 0))
 

@@ -19,11 +19,7 @@ MANY_PAGES = 20  # past these, dots would touch
 def survival(pages: pa.Table) -> dict[str, FloatArray]:
     """Return, for each policy, the share of sessions not yet left after 0, 1, 2, ... pages."""
     last = int(np.max(pages["page"].to_numpy(), initial=0)) + 1
-    table = (
-        pages.unify_dictionaries()
-        .group_by(["policy", "page"])
-        .aggregate([("exit", "count"), ("exit", "sum")])
-    )
+    table = pages.unify_dictionaries().group_by(["policy", "page"]).aggregate([("exit", "count"), ("exit", "sum")])
     shares: dict[str, FloatArray] = {}
     for policy in sorted(set(table["policy"].to_pylist())):
         rows = table.filter(pc.equal(table["policy"], policy))

@@ -45,8 +45,7 @@ class Scale:
 def tag(name: str, *children: str, **attributes: str | float) -> Markup:
     """Return an element; `_class` gives its class, and other underscores become hyphens."""
     words = "".join(
-        Markup(' {}="{}"').format(key.lstrip("_").replace("_", "-"), place(value))
-        for key, value in attributes.items()
+        Markup(' {}="{}"').format(key.lstrip("_").replace("_", "-"), place(value)) for key, value in attributes.items()
     )
     inner = Markup("").join(escape(child) for child in children)
     return Markup("<{}{}>{}</{}>").format(name, Markup(words), inner, name)

@@ -92,9 +92,7 @@ def pair_rows(stands: Standings) -> list[PairRow]:
     order = {policy: place for place, policy in enumerate(stands.policies)}
     metrics = {metric: place for place, metric in enumerate(stands.metrics)}
     last = len(order)
-    pairs = [
-        pair for pair in stands.pairs.values() if order.get(pair.policy, last) < order.get(pair.against, last)
-    ]
+    pairs = [pair for pair in stands.pairs.values() if order.get(pair.policy, last) < order.get(pair.against, last)]
     pairs.sort(
         key=lambda pair: (
             metrics.get(pair.metric, len(metrics)),
@@ -133,12 +131,7 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("seeds", ", ".join(str(seed) for seed in told.get("seeds") or [])),
         (
             "time",
-            _options(
-                {
-                    k: f"{v:.1f} s" if isinstance(v, float) else f"{v} s"
-                    for k, v in _mapping(told.get("seconds"))
-                }
-            ),
+            _options({k: f"{v:.1f} s" if isinstance(v, float) else f"{v} s" for k, v in _mapping(told.get("seconds"))}),
         ),
         ("simenv", told.get("simenv")),
         ("versions", " · ".join(f"{name} {version}" for name, version in _mapping(told.get("versions")))),

@@ -58,9 +58,7 @@ def _cells(stands: Standings, policy: str, metrics: Sequence[str], wide: bool) -
         spread = interval(estimate.low, estimate.high, DASH, width)
         value = number(estimate.mean) if width is None else number(estimate.mean, 0, width)
         cell = Text(f"{mark}{value}", style="bold" if mark else "")
-        cells.append(
-            cell.append(f"{' ' if wide else chr(10)}{spread}", style="not bold dim") if spread else cell
-        )
+        cells.append(cell.append(f"{' ' if wide else chr(10)}{spread}", style="not bold dim") if spread else cell)
     return cells
 
 

@@ -116,10 +116,7 @@ def test_every_declared_package_says_why():
 def test_every_folder_with_code_is_installed():
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     folders = {path.parent.relative_to(ROOT) for room in ROOMS for path in files_of(room)}
-    names = {
-        ".".join(folder.parts if folder.parts[0] == "simenv" else ("simenv", *folder.parts))
-        for folder in folders
-    }
+    names = {".".join(folder.parts if folder.parts[0] == "simenv" else ("simenv", *folder.parts)) for folder in folders}
     assert names == set(tools["packages"])
 
 

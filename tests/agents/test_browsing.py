@@ -125,9 +125,7 @@ def test_better_pages_keep_users_longer(big: World, users_of: TruthPopulation):
 
 def test_the_longer_the_session_the_more_leave(users_of: TruthPopulation):
     pages = [np.arange(begin, begin + 5) * np.ones((200, 1), dtype=np.int64) for begin in range(0, 60, 5)]
-    exits = np.mean(
-        [[one.exits.mean() for one in session(users_of, pages, seed)] for seed in range(10)], axis=0
-    )
+    exits = np.mean([[one.exits.mean() for one in session(users_of, pages, seed)] for seed in range(10)], axis=0)
     assert exits[-3:].mean() > 2 * exits[:3].mean()
 
 

@@ -22,9 +22,7 @@ class TestChoiceOfImplicitData(PopulationChecks):
 
     def world(self) -> World:
         world = super().world()
-        log = replace(
-            world.dataset.interactions, ratings=np.full(len(world.dataset.interactions), np.float32(np.nan))
-        )
+        log = replace(world.dataset.interactions, ratings=np.full(len(world.dataset.interactions), np.float32(np.nan)))
         return World(world.dataset.only(log), world.truth)
 
 

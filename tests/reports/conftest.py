@@ -42,9 +42,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         for place, (policy, mean) in enumerate(likes.items()):
             log.write(policy, 0, world, session(np.array(users), mean, place, cause))
         run.write_world(world)
-        run.write_json(
-            "metrics.json", {policy: estimates(mean, width, offline) for policy, mean in likes.items()}
-        )
+        run.write_json("metrics.json", {policy: estimates(mean, width, offline) for policy, mean in likes.items()})
         run.write_json("comparisons.json", comparisons(likes, p, width))
         run.write_json("manifest.json", told(list(likes)) | manifest)
         return run

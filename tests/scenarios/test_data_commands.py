@@ -167,9 +167,7 @@ def test_a_check_lists_every_problem_and_exits_with_2(ml: Path):
 def test_an_unknown_source_is_told_with_those_imported():
     result = data("describe", "nowhere")
 
-    assert "nowhere: no such file, folder or imported data set; imported so far: none yet" in str(
-        result.exception
-    )
+    assert "nowhere: no such file, folder or imported data set; imported so far: none yet" in str(result.exception)
 
 
 def test_options_are_words_and_may_be_nested():

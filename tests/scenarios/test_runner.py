@@ -101,9 +101,7 @@ class Recording(Pop):
         return page
 
 
-def test_what_is_logged_is_what_the_policy_gave(
-    tmp_path: Path, tiny: Tiny, split, monkeypatch: pytest.MonkeyPatch
-):
+def test_what_is_logged_is_what_the_policy_gave(tmp_path: Path, tiny: Tiny, split, monkeypatch: pytest.MonkeyPatch):
     Recording.given = {}
     monkeypatch.setitem(sys.modules, "stranger", sys.modules[__name__])
     result = run(tiny(policies=["stranger:Recording"], offline=None), tmp_path / "run")
@@ -130,9 +128,7 @@ def test_users_react_to_their_own_page(tmp_path: Path, tiny: Tiny, monkeypatch: 
 
     straight = {(row["user_id"], row["rank"]): row for row in by_policy(result, "Dealt")[0]}
     shuffled = {(row["user_id"], row["rank"]): row for row in by_policy(result, "shuffled")[0]}
-    assert sorted(row["item_id"] for row in straight.values()) == sorted(
-        row["item_id"] for row in shuffled.values()
-    )
+    assert sorted(row["item_id"] for row in straight.values()) == sorted(row["item_id"] for row in shuffled.values())
     assert sum(straight[place]["grade"] != shuffled[place]["grade"] for place in straight) > len(straight) / 5
 
 
@@ -177,9 +173,7 @@ class Watchful(Pop):
         np.add.at(self.shown, page.items[page.items >= 0], 1)
 
 
-def test_a_policy_that_observes_hears_of_every_page(
-    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_policy_that_observes_hears_of_every_page(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch):
     Watchful.heard = []
     monkeypatch.setitem(sys.modules, "stranger", sys.modules[__name__])
     result = run(tiny(policies=["stranger:Watchful"], batch_size=16), tmp_path / "run")
@@ -422,18 +416,14 @@ def test_a_run_killed_while_its_folder_was_laid_goes_on(
     with monkeypatch.context() as patch:
         for deed in ("write_text", "write_table"):
             plain = getattr(RunDir, deed)
-            patch.setattr(
-                RunDir, deed, lambda self, name, what, plain=plain: (plain(self, name, what), stop(name))
-            )
+            patch.setattr(RunDir, deed, lambda self, name, what, plain=plain: (plain(self, name, what), stop(name)))
         with pytest.raises(Killed):
             run(tiny(), tmp_path / "run")
 
     assert run(tiny(), tmp_path / "run", resume=True).manifest["status"] == "complete"
 
 
-def test_a_policy_that_observes_is_the_same_after_a_crash(
-    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_policy_that_observes_is_the_same_after_a_crash(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch):
     """It answers later users by earlier ones, so a seed of its is done again as a whole."""
     monkeypatch.setitem(sys.modules, "stranger", sys.modules[__name__])
     scenario = tiny(policies=["stranger:Watchful"], seeds=[0, 1], batch_size=8)
@@ -457,14 +447,10 @@ def test_an_interrupted_run_says_so(tmp_path: Path, tiny: Tiny):
     assert EventLog(tmp_path / "run").finished("random", 0)
 
 
-def test_items_may_come_again_where_the_scenario_lets_them(
-    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-):
+def test_items_may_come_again_where_the_scenario_lets_them(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "stranger", sys.modules[__name__])
     once = run(tiny(policies=["stranger:Dealt"], leave_out_past=False), tmp_path / "once")
-    again = run(
-        tiny(policies=["stranger:Dealt"], leave_out_past=False, leave_out_shown=False), tmp_path / "again"
-    )
+    again = run(tiny(policies=["stranger:Dealt"], leave_out_past=False, leave_out_shown=False), tmp_path / "again")
 
     assert {row["page"] for row in log_of(once)[0]} == {0}
     assert {row["page"] for row in log_of(again)[0]} == {0, 1, 2, 3}

@@ -11,14 +11,11 @@ COUNT = 20_000
 
 def test_one_name_one_stream():
     assert (
-        stream(3, "films", 2).integers(1000, size=5).tolist()
-        == stream(3, "films", 2).integers(1000, size=5).tolist()
+        stream(3, "films", 2).integers(1000, size=5).tolist() == stream(3, "films", 2).integers(1000, size=5).tolist()
     )
 
 
-@pytest.mark.parametrize(
-    "other", [(4, "films", 2), (3, "film", 2), (3, "films", 3), (3, "films", "2"), (3, "films")]
-)
+@pytest.mark.parametrize("other", [(4, "films", 2), (3, "film", 2), (3, "films", 3), (3, "films", "2"), (3, "films")])
 def test_another_name_another_stream(other: tuple):
     drawn = stream(3, "films", 2).random(8)
     assert not np.isin(stream(*other).random(8), drawn).any()

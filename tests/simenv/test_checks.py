@@ -147,9 +147,7 @@ SPOILS = {
     "test_a_user_does_the_same_in_a_batch_of_any_size": lambda page, one: replace(
         one, satisfaction=np.full(len(page.users), 1 + 9 / (1 + len(page.users)))
     ),
-    "test_a_user_does_the_same_in_any_order": lambda page, one: replace(
-        one, satisfaction=1 + page.seats / 60
-    ),
+    "test_a_user_does_the_same_in_any_order": lambda page, one: replace(one, satisfaction=1 + page.seats / 60),
 }
 
 

@@ -72,9 +72,7 @@ def test_what_is_written_is_read(tmp_path: Path):
         ("pop", 3, 1, 1, 0, 4, "liked", 4.5, 0.25),
         ("pop", 3, 1, 1, 1, 5, "disliked", None, 0.25),
     ]
-    assert rows(
-        log.pages(), "policy", "seed", "user_id", "page", "satisfaction", "exit", "exit_cause", "words"
-    ) == [
+    assert rows(log.pages(), "policy", "seed", "user_id", "page", "satisfaction", "exit", "exit_cause", "words") == [
         ("pop", 3, 1, 0, 5.0, False, None, "user 0 on page 0"),
         ("pop", 3, 1, 1, 6.0, False, None, "user 0 on page 1"),
     ]

@@ -109,9 +109,7 @@ def test_an_item_outside_the_catalogue_is_named(wrong: int):
         a_loop(users=1).turn(page_of(1, wrong, 3, 4))
 
 
-@pytest.mark.parametrize(
-    "page", [[[1, 2, 3]], [[1, 2, 3, 4], [1, 2, 3, 4]], [1, 2, 3, 4], [[1.0, 2.0, 3.0, 4.0]]]
-)
+@pytest.mark.parametrize("page", [[[1, 2, 3]], [[1, 2, 3, 4], [1, 2, 3, 4]], [1, 2, 3, 4], [[1.0, 2.0, 3.0, 4.0]]])
 def test_a_page_of_another_shape_or_type_says_what_is_wanted(page: list):
     with pytest.raises(PageError, match=r"wanted whole numbers of shape \(1, 4\)"):
         a_loop(users=1).turn(np.array(page))
@@ -203,9 +201,7 @@ def test_a_context_stays_as_it_was_when_the_session_goes_on():
     loop = a_loop(users=1)
     loop.turn(page_of(1, 2, 3, 4))
     before = loop.context()
-    kept = replace(
-        before, shown=before.shown.copy(), grades=before.grades.copy(), number=before.number.copy()
-    )
+    kept = replace(before, shown=before.shown.copy(), grades=before.grades.copy(), number=before.number.copy())
 
     loop.turn(page_of(5, 6, 7, 8))
 

@@ -18,9 +18,7 @@ REVIEWS = [
     {"reviewerID": "A2ANN", "asin": "B000000001", "overall": 3, "unixReviewTime": 100, "verified": True},
     {"reviewerID": "A1BOB", "asin": "B000000002", "overall": 1.0, "unixReviewTime": 150},
 ]
-META_2014 = (
-    "{'asin': 'B000000001', 'title': 'Soap &amp; Co', 'categories': [['Beauty', 'Bath']], 'brand': 'Dove'}\n"
-)
+META_2014 = "{'asin': 'B000000001', 'title': 'Soap &amp; Co', 'categories': [['Beauty', 'Bath']], 'brand': 'Dove'}\n"
 META_2018 = {
     "asin": "B000000002",
     "title": "Comb",

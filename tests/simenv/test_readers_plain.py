@@ -138,9 +138,7 @@ BAD = {
     "interactions.parquet, row 1: rating inf is not a number": {
         "interactions": {**LOG, "rating": [float("inf"), 1.0, 2.0]}
     },
-    "interactions.parquet, row 3: timestamp -1 is negative": {
-        "interactions": {**LOG, "timestamp": [1, 1, -1]}
-    },
+    "interactions.parquet, row 3: timestamp -1 is negative": {"interactions": {**LOG, "timestamp": [1, 1, -1]}},
     "interactions.parquet, row 2: the position is blank": {"interactions": {**LOG, "position": [1, None, 2]}},
     "interactions.parquet, row 2: column 'split' says 'exam'; write train, valid or test": {
         "interactions": {**LOG, "split": ["train", "exam", "test"]}
@@ -149,12 +147,8 @@ BAD = {
     "items.parquet, row 3: item 10 stands in row 1 already": {
         "items": {"item_id": [10, 20, 10]},
     },
-    "items.parquet: column 'categories' is string": {
-        "items": {"item_id": [10, 20], "categories": ["Action", "Crime"]}
-    },
-    "items.parquet: column 'year' is string, not numbers": {
-        "items": {"item_id": [10, 20], "year": ["a", "b"]}
-    },
+    "items.parquet: column 'categories' is string": {"items": {"item_id": [10, 20], "categories": ["Action", "Crime"]}},
+    "items.parquet: column 'year' is string, not numbers": {"items": {"item_id": [10, 20], "year": ["a", "b"]}},
     "users.parquet, row 2: the user id is blank": {"users": {"user_id": [1, None]}},
     "split_mine.parquet, row 1: user 1 and item 30 are not in interactions.parquet": {
         "split_mine": {"user_id": [1], "item_id": [30], "split": ["test"]}
