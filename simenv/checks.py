@@ -165,10 +165,10 @@ class PolicyChecks(Checks):
     def test_the_context_stays_as_it_was(self) -> None:
         policy = self.policy()
         for context in self.contexts():
-            before = [array.copy() for array in (context.users, context.shown, context.grades, context.luck)]
+            before = _some(context, np.arange(len(context)))  # a copy
             policy.recommend(context, K)
-            after = (context.users, context.shown, context.grades, context.luck)
-            assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+            for name in ("users", "number", "shown", "grades", "luck"):
+                assert np.array_equal(getattr(context, name), getattr(before, name)), f"{name} changed"
 
     def test_propensities_are_chances(self) -> None:
         policy = self.policy()

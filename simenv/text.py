@@ -38,10 +38,13 @@ def tfidf(catalog: Catalog, dimensions: int) -> FloatArray:
     by_category = _unit(sparse.csr_array(matrix * rarity))
     both = _unit(sparse.hstack([by_word, by_category], format="csr"))
     vectors = np.zeros((len(catalog), dimensions))
-    rank = min(dimensions, min(both.shape) - 1)
+    rank = min(dimensions, *both.shape)
     if rank > 0 and both.nnz:
-        start = stream(0, "tfidf").normal(size=min(both.shape))
-        left, sizes, _ = svds(both, k=rank, v0=start, random_state=0)
+        if rank < min(both.shape):
+            start = stream(0, "tfidf").normal(size=min(both.shape))
+            left, sizes, _ = svds(both, k=rank, v0=start, random_state=0)
+        else:  # few words and categories; svds stops one short of them all
+            left, sizes, _ = np.linalg.svd(both.toarray(), full_matrices=False)
         vectors[:, :rank] = left * sizes
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 1e-9)

@@ -1,0 +1,98 @@
+"""What a user may type: ours, an installed plug-in's, or a class by its path."""
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from simenv.agents.truth import TruthPopulation
+from simenv.errors import ScenarioError
+from simenv.policy import Policy
+from simenv.population import Population
+from simenv.recommenders.ease import Ease
+from simenv.recommenders.pop import Pop
+from simenv.scenarios import names
+from simenv.scenarios.names import POLICIES, POPULATIONS, build, known_names, load
+
+IMPORT = pytest.mark.xfail(strict=True, reason="names.load catches nothing but an ImportError")
+GIFTS = {"truth": None, "held_out": None}
+
+
+@pytest.mark.parametrize("kind", ["policy", "population"])
+def test_every_name_of_the_table_is_a_class_that_keeps_the_protocol(kind: str):
+    protocol = {"policy": Policy, "population": Population}[kind]
+    for entry in known_names(kind).values():
+        assert issubclass(load(entry.path, kind), protocol)
+
+
+def test_the_table_names_ours_and_tells_of_them():
+    assert all(entry.about for entry in [*POLICIES.values(), *POPULATIONS.values()])
+
+
+def test_options_reach_the_class():
+    made = build("policy", "ease", {"regularisation": 7.0}, GIFTS)
+    assert isinstance(made, Ease)
+    assert made.regularisation == 7
+
+
+def test_a_class_by_its_path_is_built():
+    assert isinstance(build("policy", "simenv.recommenders.pop:Pop", {}, GIFTS), Pop)
+
+
+def test_the_truth_is_lent_to_those_who_take_it(world):
+    made = build("population", "truth", {}, {"truth": world.truth})
+    assert isinstance(made, TruthPopulation)
+    assert made.truth is world.truth
+
+
+@pytest.mark.parametrize(("kind", "name", "gift"), [
+    ("policy", "oracle", "truth"), ("population", "truth", "truth"), ("population", "replay", "held-out"),
+])  # fmt: skip
+def test_what_needs_a_gift_says_so(kind: str, name: str, gift: str):
+    with pytest.raises(ScenarioError, match=f"{kind} '{name}' needs a data set whose {gift} is known"):
+        build(kind, name, {}, GIFTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("ese", "did you mean 'ease'"),
+        ("zzz", "there are anti-oracle, ease"),
+        ("simenv.recommenders.pop:Nobody", "has no Nobody"),
+        ("simenv.recommenders.nobody:Pop", "cannot import"),
+        pytest.param(":Pop", "", marks=IMPORT),
+        ("simenv.recommenders.pop:", ""),
+    ],
+)
+def test_a_name_that_is_nothing_is_told(name: str, told: str):
+    with pytest.raises(ScenarioError) as error:
+        build("policy", name, {}, GIFTS)
+    assert told in str(error.value)
+
+
+@IMPORT
+@pytest.mark.parametrize("text", ["def fit(self:", "1 / 0"])
+def test_a_module_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken.py").write_text(text)
+    with pytest.raises(ScenarioError, match="policy 'broken:Policy': cannot import broken"):
+        build("policy", "broken:Policy", {}, GIFTS)
+
+
+def test_an_unknown_option_says_which_there_are():
+    with pytest.raises(ScenarioError, match=r"policy 'item-knn'.*it takes neighbours, shrink"):
+        build("policy", "item-knn", {"depth": 3}, GIFTS)
+
+
+def test_an_installed_plug_in_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    point = EntryPoint("mine", "simenv.recommenders.pop:Pop", "simenv.policies")
+    monkeypatch.setattr(names, "entry_points", lambda group: [point] if group == point.group else [])
+
+    assert isinstance(build("policy", "mine", {}, GIFTS), Pop)
+    assert "mine" not in known_names("population")
+
+
+def test_a_plug_in_cannot_take_the_name_of_ours(monkeypatch: pytest.MonkeyPatch):
+    point = EntryPoint("ease", "simenv.recommenders.pop:Pop", "simenv.policies")
+    monkeypatch.setattr(names, "entry_points", lambda group: [point] if group == point.group else [])
+    assert isinstance(build("policy", "ease", {}, GIFTS), Ease)
