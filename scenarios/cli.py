@@ -1,6 +1,7 @@
 """The command line."""
 
 import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -43,10 +44,10 @@ def run(
     changes = [*(settings or []), *([f"seeds=[{seed}]"] if seed is not None else [])]
     chosen = read_scenario(scenario, changes)
     folder = out or Path("runs") / chosen.name
-    words = ["simenv run", scenario, *(f"--set {change}" for change in changes)]
+    words = ["simenv", "run", scenario, *(word for change in changes for word in ("--set", change))]
     try:
         with watching() as watch:
-            result = run_scenario(chosen, folder, resume=resume, command=" ".join(words), watch=watch)
+            result = run_scenario(chosen, folder, resume=resume, command=shlex.join(words), watch=watch)
     except KeyboardInterrupt:
         print(f"\nstopped; go on with the same command and --resume ({folder})", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -150,6 +151,7 @@ def _show(result: "RunDir") -> None:
 
 def main() -> None:
     """Run the command line; an error that a user can mend is a sentence and exit code 2."""
+    sys.path.insert(0, "")  # a policy of one's own may lie beside the scenario
     try:
         app()
     except SimenvError as error:

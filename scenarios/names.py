@@ -62,7 +62,7 @@ def build(kind: str, name: str, options: Mapping[str, Any], gifts: Mapping[str, 
     taken = [option for option in inspect.signature(maker).parameters if option not in lent]
     try:
         return maker(**lent, **options)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # a stranger's class may fail in any way
         raise ScenarioError(f"{kind} '{name}': {error}; it takes {', '.join(taken) or 'no options'}") from None
 
 
@@ -86,8 +86,8 @@ def load(path: str, kind: str) -> Any:
     module, _, name = path.partition(":")
     try:
         found = importlib.import_module(module)
-    except ImportError as error:
-        raise ScenarioError(f"{kind} '{path}': cannot import {module} ({error})") from None
+    except Exception as error:  # a stranger's module may fail in any way
+        raise ScenarioError(f"{kind} '{path}': cannot import {module} ({type(error).__name__}: {error})") from None
     if not hasattr(found, name):
         raise ScenarioError(f"{kind} '{path}': module {module} has no {name}")
     return getattr(found, name)

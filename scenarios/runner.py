@@ -50,30 +50,29 @@ def run(
 ) -> RunDir:
     """Run a scenario into a folder and return the run; what a resumed run has finished is not done again."""
     stage = set_stage(scenario)
+    cast = _Cast(stage)
     result = _open_folder(stage, folder, resume, command)
-    seconds: dict[str, float] = {}
     try:
-        _simulate(stage, result, seconds, watch)
-    except PopulationError as error:
-        _note(result, status="failed", seconds=seconds)
-        raise PopulationError(f"population '{scenario.population.name}': {error}") from error
+        _simulate(stage, cast, result, watch)
     except BaseException as error:
-        status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
-        _note(result, status=status, seconds=seconds)
+        _note(result, status="stopped" if isinstance(error, KeyboardInterrupt) else "failed", seconds=cast.seconds)
+        if isinstance(error, PopulationError):
+            raise PopulationError(f"population '{scenario.population.name}': {error}") from error
         raise
     begin = time.perf_counter()
     rescore(result)
-    seconds["metrics"] = round(time.perf_counter() - begin, 3)
-    _note(result, status="complete", seconds=seconds)
+    cast.seconds["metrics"] = time.perf_counter() - begin
+    _note(result, status="complete", seconds=cast.seconds)
     write_report(RunDir.open(folder))
     return RunDir.open(folder)
 
 
 def rescore(result: RunDir) -> None:
     """Write a run's metrics and comparisons again, from its log alone."""
-    metrics, comparisons = measure(result)
-    result.write_json("metrics.json", metrics)
-    result.write_json("comparisons.json", comparisons)
+    found = measure(result)
+    result.write_json("metrics.json", found.metrics)
+    result.write_json("comparisons.json", found.comparisons)
+    result.write_json("pages.json", found.pages)
 
 
 def _open_folder(stage: Stage, folder: Path, resume: bool, command: str) -> RunDir:
@@ -86,7 +85,7 @@ def _open_folder(stage: Stage, folder: Path, resume: bool, command: str) -> RunD
             )
         check_same(result.manifest, manifest, folder)
         manifest["seconds"] = result.manifest.get("seconds", {})
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder}: not empty and not a run; choose another --out")
     # The manifest first: whatever a crash leaves, the folder is known for this run's.
     result.write_json("manifest.json", manifest)
@@ -103,24 +102,31 @@ def _note(result: RunDir, **news: Any) -> None:
 
 
 class _Cast:
-    """Makes and fits policies and the population when they are first needed, and keeps the time."""
+    """The policies and the population: made at once, fitted when they are first needed."""
 
-    def __init__(self, stage: Stage, seconds: dict[str, float]) -> None:
+    def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.seconds = seconds
-        self._population: Population | None = None
+        self.seconds: dict[str, float] = {}
+        self._policies = {chosen.label: self._made(chosen) for chosen in stage.scenario.policies}
+        chosen = stage.scenario.population
+        self._population: Population = build("population", chosen.name, chosen.options, stage.gifts)
+        self._ready = False
+
+    def _made(self, chosen: NamedPolicy) -> Policy:
+        policy: Policy = build("policy", chosen.name, chosen.options, self.stage.gifts)
+        return policy
 
     def policy(self, chosen: NamedPolicy) -> Policy:
-        made: Policy = build("policy", chosen.name, chosen.options, self.stage.gifts)
-        self._fit(made, f"policy '{chosen.label}'", f"fit {chosen.label}")
-        return made
+        """Return the policy, fitted; a new one every time it is asked for."""
+        policy = self._policies.pop(chosen.label, None) or self._made(chosen)
+        self._fit(policy, f"policy '{chosen.label}'", f"fit {chosen.label}")
+        return policy
 
     def population(self) -> Population:
-        if self._population is None:
-            chosen = self.stage.scenario.population
-            made: Population = build("population", chosen.name, chosen.options, self.stage.gifts)
-            self._fit(made, f"population '{chosen.name}'", "fit population")
-            self._population = made
+        """Return the population, fitted."""
+        if not self._ready:
+            self._fit(self._population, f"population '{self.stage.scenario.population.name}'", "fit population")
+            self._ready = True
         return self._population
 
     def _fit(self, made: Policy | Population, who: str, stage: str) -> None:
@@ -131,10 +137,9 @@ class _Cast:
         LOG.info("%s fitted in %.2f s", who, self.seconds[stage])
 
 
-def _simulate(stage: Stage, result: RunDir, seconds: dict[str, float], watch: Watcher) -> None:
+def _simulate(stage: Stage, cast: _Cast, result: RunDir, watch: Watcher) -> None:
     """Let every policy meet the users who are not finished with it."""
     scenario, train = stage.scenario, stage.split.train
-    cast = _Cast(stage, seconds)
     left = _unfinished(stage, result)
     total = len(scenario.policies) * len(scenario.seeds) * len(stage.users)
     done = total - sum(map(len, left.values()))
@@ -167,7 +172,7 @@ def _simulate(stage: Stage, result: RunDir, seconds: dict[str, float], watch: Wa
                     result.log.write(label, seed, train, turns)
                     done += count
                     watch(Step(f"{label}, seed {seed}", done, total))
-        seconds["simulate"] = seconds.get("simulate", 0) + time.perf_counter() - begin
+        cast.seconds["simulate"] = cast.seconds.get("simulate", 0) + time.perf_counter() - begin
 
 
 def _unfinished(stage: Stage, result: RunDir) -> dict[tuple[str, int], IntArray]:

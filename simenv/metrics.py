@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from .intervals import Interval, around, differences, holm, means, resamples
 from .pages import GRADE_WORDS, Grade, watched
 from .rundir import RunDir
 
+Plain = dict[str, float | None]  # an interval as JSON holds it
 RUN_DRAWS = 200  # resamples for figures of a run as a whole
 
 
@@ -192,6 +194,33 @@ class Measures:
             "gini": around(float(gini(total)[0]), np.concatenate(unequal), len(users), (0, 1)),
         }
 
+    @cached_property
+    def page_values(self) -> dict[str, FloatArray]:
+        """Each page metric's value for each page: [pages]."""
+        count = len(self.page_number)
+        shown = np.maximum(np.bincount(self.event_page, minlength=count), 1e-12)
+        liked = np.bincount(self.event_page, self.grade == Grade.LIKED, count)
+        return {
+            "P_view": np.bincount(self.event_page, watched(self.grade, self.rating), count) / shown,
+            "N_like": liked,
+            "P_like": liked / shown,
+            "P_exit": self.run.pages["exit"].to_numpy().astype(float),
+            "S_sat": self.satisfaction,
+        }
+
+    def by_page(self, policy: int) -> dict[str, list[Interval]]:
+        """Return each page metric for the first page, the second and so on, over the users still there."""
+        result: dict[str, list[Interval]] = {name: [] for name in self.page_values}
+        mine = self.session_policy[self.page_session] == policy
+        for number in range(int(self.page_number[mine].max()) + 1):
+            rows = np.flatnonzero(mine & (self.page_number == number))
+            place = np.unique(self.session_user[self.page_session[rows]], return_inverse=True)[1]
+            count = np.bincount(place)
+            columns = [np.bincount(place, values[rows]) / count for values in self.page_values.values()]
+            for name, interval in zip(result, means(np.stack(columns, axis=1)), strict=True):
+                result[name].append(interval)
+        return result
+
     def _per_session(self, weight: FloatArray | BoolArray) -> FloatArray:
         return np.bincount(self.event_session, weight, len(self.sessions)).astype(np.float64)
 
@@ -259,8 +288,16 @@ class Measures:
         return np.where((mass[:, 0] > 0) & (wanted.sum(axis=1) > 0), terms.sum(axis=1), np.nan)
 
 
-def measure(run: RunDir) -> tuple[dict[str, dict[str, dict[str, float | None]]], list[dict[str, object]]]:
-    """Return a run's metrics by policy, and its policies compared in pairs, from its log alone."""
+class Measured(NamedTuple):
+    """Every figure of a run, ready to be written as JSON."""
+
+    metrics: dict[str, dict[str, Plain]]  # by policy and metric
+    comparisons: list[dict[str, object]]  # of every two policies
+    pages: dict[str, dict[str, list[Plain]]]  # by policy and metric, for page 0, 1, …
+
+
+def measure(run: RunDir) -> Measured:
+    """Measure a run from its log alone."""
     measures = Measures(run)
     names = list(measures.session_values)
     values = measures.per_user
@@ -271,7 +308,12 @@ def measure(run: RunDir) -> tuple[dict[str, dict[str, dict[str, float | None]]],
         ordered = {name: found[name] for name in METRICS}
         offline = offline_metrics(run.rankings[label]) if label in run.rankings else {}
         result[label] = {name: _plain(interval) for name, interval in (ordered | offline).items()}
-    return result, _compare(measures.policies, values[:, :, [names.index(name) for name in HEADLINE]])
+    comparisons = _compare(measures.policies, values[:, :, [names.index(name) for name in HEADLINE]])
+    pages = {
+        label: {name: [_plain(one) for one in found] for name, found in measures.by_page(policy).items()}
+        for policy, label in enumerate(measures.policies)
+    }
+    return Measured(result, comparisons, pages)
 
 
 def session_table(run: RunDir) -> pa.Table:
@@ -353,7 +395,7 @@ def _compare(policies: Sequence[str], values: FloatArray) -> list[dict[str, obje
     ]
 
 
-def _plain(interval: Interval) -> dict[str, float | None]:
+def _plain(interval: Interval) -> Plain:
     return {
         "mean": _finite(interval.mean),
         "low": _finite(interval.low),

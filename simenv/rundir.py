@@ -7,6 +7,7 @@ items.parquet     item_id, title, categories, year, train_count
 users.parquet     user_id, train_count, mean_popularity, categories (shares of their history)
 rankings/         one file per policy: the offline ranking against held-out items
 metrics.json      {policy: {metric: {mean, low, high, n}}}
+pages.json        {policy: {metric: [{mean, low, high, n} of page 0, 1, …]}}; P_exit is the share who leave then
 comparisons.json  policies against each other on the same users
 report.html
 """

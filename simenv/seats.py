@@ -1,5 +1,6 @@
 """Seats before the page loop, each taken by one user after another: what both environments are made of."""
 
+import logging
 from collections.abc import Callable, Mapping
 
 import numba
@@ -14,6 +15,7 @@ from .loop import PageLoop
 from .pages import EMPTY, Grade, Page, Reaction, Turn
 from .population import Population
 
+LOG = logging.getLogger(__name__)
 Reward = Callable[[Turn], FloatArray]
 VISIT_KEY, SEED_KEY = key(0, "visit"), key(0, "visit's seed")
 LIKED, VIEWED = int(Grade.LIKED), int(Grade.VIEWED)
@@ -153,7 +155,10 @@ def _tails(users, starts, log_items, log_grades, items, grades):  # type: ignore
 
 
 class Recorder:
-    """Gathers turns until their sessions end, then hands them to the event log."""
+    """Gathers turns until their sessions end, then hands them to the event log.
+
+    A log holds a user's session under a seed once: the first stands, whoever plays it again.
+    """
 
     def __init__(self, log: EventLog, policy: str, dataset: Dataset) -> None:
         self.log = log
@@ -161,6 +166,7 @@ class Recorder:
         self.dataset = dataset
         self.open: dict[int, list[Turn]] = {}
         self.finished: dict[int, list[list[Turn]]] = {}
+        self.known: dict[int, set[object]] = {}  # by seed, the ids of the users whose sessions are told
 
     def add(self, turn: Turn, seeds: IntArray) -> None:
         """Take note of a turn, user by user."""
@@ -170,9 +176,19 @@ class Recorder:
                 self.open[seat] = []  # a session that was broken off is forgotten
             self.open.setdefault(seat, []).append(_row(turn, row))
             if done[row]:
-                self.finished.setdefault(int(seeds[row]), []).append(self.open.pop(seat))
+                self._finish(int(seeds[row]), int(turn.page.users[row]), self.open.pop(seat))
         if sum(map(len, self.finished.values())) >= LOG_AFTER:
             self.flush()
+
+    def _finish(self, seed: int, user: int, session: list[Turn]) -> None:
+        if seed not in self.known:
+            self.known[seed] = self.log.finished(self.policy, seed)
+        name = self.dataset.users.ids[user]
+        if name in self.known[seed]:
+            LOG.info("user %s with seed %d is in the log already; the first session stands", name, seed)
+            return
+        self.known[seed].add(name)
+        self.finished.setdefault(seed, []).append(session)
 
     def flush(self) -> None:
         """Write the finished sessions."""

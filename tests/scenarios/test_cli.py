@@ -68,7 +68,6 @@ def test_the_scenario_of_a_run_can_be_run_again(simenv: Command, tiny_file: Tiny
     assert Path("one/metrics.json").read_text() == Path("other/metrics.json").read_text()
 
 
-@pytest.mark.xfail(strict=True, reason="the command line keeps its words without their quotes")
 def test_the_command_in_the_manifest_gives_the_same_run(simenv: Command, tiny_file: TinyFile):
     simenv("run", tiny_file(), "--out", "one", "--set", "question=who, and why?", "--seed", "3")
     _, *words = shlex.split(json.loads(Path("one/manifest.json").read_text(encoding="utf-8"))["command"])
@@ -128,11 +127,7 @@ def test_an_interrupted_run_says_how_to_go_on(simenv: Command, tiny_file: TinyFi
         (["run", "{file}", "--set", "split=published"], "no published split"),
         (["run", "{file}", "--set", "split={by: time, test: 0.99, valid: 0.9}"], "split"),
         (["run", "{file}", "--out", "taken"], "not empty and not a run"),
-        pytest.param(
-            ["run", "{file}", "--out", "taken/photo.jpg"],
-            "photo.jpg",
-            marks=pytest.mark.xfail(strict=True, reason="the runner lists a file as if it were a folder"),
-        ),
+        (["run", "{file}", "--out", "taken/photo.jpg"], "photo.jpg"),
         (["report", "nowhere"], "no run here"),
         (["rescore", "nowhere"], "no run here"),
         (["compare", "taken", "nowhere"], "no run here"),
@@ -151,7 +146,6 @@ def test_a_mistake_is_a_sentence(simenv: Command, tiny_file: TinyFile, words: li
     assert "Traceback" not in answer.error
 
 
-@pytest.mark.xfail(strict=True, reason="the runner makes policies one by one, when their turn comes")
 @pytest.mark.parametrize(
     "change", ["policies.1=poop", "policies=[random, {name: ease, depth: 3}]", "population=trut", "policies.1=oracl:e"]
 )
@@ -223,7 +217,6 @@ def test_the_movielens_scenario_runs(simenv: Command):
     assert set(json.loads(Path("run/metrics.json").read_text())) == {"random", "pop", "item-knn", "ease", "item-knn-20"}
 
 
-@pytest.mark.xfail(strict=True, reason="the installed command does not look into the folder it is called from")
 def test_a_policy_may_lie_beside_the_scenario(tmp_path: Path, tiny_file: TinyFile):
     (tmp_path / "mine.py").write_text("from simenv.recommenders.pop import Pop\nclass Mine(Pop): pass\n")
     words = [Path(sys.executable).with_name("simenv"), "run", tiny_file(policies=["mine:Mine"])]

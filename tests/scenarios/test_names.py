@@ -14,7 +14,6 @@ from simenv.recommenders.pop import Pop
 from simenv.scenarios import names
 from simenv.scenarios.names import POLICIES, POPULATIONS, build, known_names, load
 
-IMPORT = pytest.mark.xfail(strict=True, reason="names.load catches nothing but an ImportError")
 GIFTS = {"truth": None, "held_out": None}
 
 
@@ -60,7 +59,7 @@ def test_what_needs_a_gift_says_so(kind: str, name: str, gift: str):
         ("zzz", "there are anti-oracle, ease"),
         ("simenv.recommenders.pop:Nobody", "has no Nobody"),
         ("simenv.recommenders.nobody:Pop", "cannot import"),
-        pytest.param(":Pop", "", marks=IMPORT),
+        (":Pop", ""),
         ("simenv.recommenders.pop:", ""),
     ],
 )
@@ -70,7 +69,6 @@ def test_a_name_that_is_nothing_is_told(name: str, told: str):
     assert told in str(error.value)
 
 
-@IMPORT
 @pytest.mark.parametrize("text", ["def fit(self:", "1 / 0"])
 def test_a_module_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str):
     monkeypatch.syspath_prepend(tmp_path)

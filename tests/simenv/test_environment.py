@@ -412,9 +412,6 @@ def test_a_session_broken_off_is_not_in_the_log(tmp_path: Path, split: Split, po
     assert not list(tmp_path.glob("pages/*"))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the recorder writes a second session of the same user and seed beside the first"
-)
 def test_a_user_who_comes_again_with_the_same_seed_is_logged_once(
     tmp_path: Path, split: Split, population: TruthPopulation
 ):
