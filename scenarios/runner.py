@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,7 @@ def rescore(result: RunDir) -> None:
     result.write_json("metrics.json", found.metrics)
     result.write_json("comparisons.json", found.comparisons)
     result.write_json("pages.json", found.pages)
+    _note(result, empty_places=_empty_places(result), seconds={})
 
 
 def _open_folder(stage: Stage, folder: Path, resume: bool, command: str) -> RunDir:
@@ -92,6 +94,14 @@ def _open_folder(stage: Stage, folder: Path, resume: bool, command: str) -> RunD
     result.write_text("scenario.yaml", stage.scenario.text())
     result.write_world(stage.split.train)
     return RunDir(folder)
+
+
+def _empty_places(result: RunDir) -> dict[str, int]:
+    """Return, for each policy, how many places of its pages held no item, or one that was shown before."""
+    pages = Counter(result.pages["policy"].to_pylist())
+    events = Counter(result.events["policy"].to_pylist())
+    size = result.manifest["page_size"]
+    return {label: pages[label] * size - events[label] for label in pages}
 
 
 def _note(result: RunDir, **news: Any) -> None:

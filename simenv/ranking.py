@@ -14,9 +14,10 @@ BATCH = 1024
 
 
 def ranking_table(split: Split, policy: Policy, users: IntArray, k: int) -> pa.Table:
-    """Return the first `k` of a full ranking for those of the users who have test rows.
+    """Return the first `k` of a full ranking for those of the users who have test rows: `k` rows each.
 
     All items but those of the user's training history are ranked, as before the first page of seed 0.
+    Where a policy has fewer to show, the rest of the rows have no item.
     """
     train, test = split.train, split.test
     tested = np.intersect1d(users, test.users).astype(np.int32)
@@ -30,14 +31,14 @@ def ranking_table(split: Split, policy: Policy, users: IntArray, k: int) -> pa.T
     codes = tested[:, None].astype(np.int64) * len(train.catalog) + items
     relevant = np.isin(codes, wanted) & (items != EMPTY)
     users_of = np.repeat(tested, k)
-    full = items.reshape(-1) != EMPTY
+    ids = train.catalog.ids
     return pa.table(
         {
-            "user_id": pa.array(train.users.ids[users_of[full]].tolist()),
-            "rank": np.tile(np.arange(k, dtype=np.int32), len(tested))[full],
-            "item_id": pa.array(train.catalog.ids[items.reshape(-1)[full]].tolist()),
-            "relevant": relevant.reshape(-1)[full],
-            "relevant_count": counts[users_of[full]].astype(np.int64),
+            "user_id": pa.array(train.users.ids[users_of].tolist()),
+            "rank": np.tile(np.arange(k, dtype=np.int32), len(tested)),
+            "item_id": pa.array([None if item == EMPTY else ids[item] for item in items.reshape(-1).tolist()]),
+            "relevant": relevant.reshape(-1),
+            "relevant_count": counts[users_of].astype(np.int64),
         }
     )
 

@@ -454,3 +454,27 @@ def test_items_may_come_again_where_the_scenario_lets_them(tmp_path: Path, tiny:
 
     assert {row["page"] for row in log_of(once)[0]} == {0}
     assert {row["page"] for row in log_of(again)[0]} == {0, 1, 2, 3}
+
+
+class Faltering(Watchful):
+    """Stops the run at its so-manieth page."""
+
+    left = 0
+
+    def observe(self, page: Page, reaction: Reaction) -> None:
+        super().observe(page, reaction)
+        Faltering.left -= 1
+        if Faltering.left == 0:
+            raise KeyboardInterrupt
+
+
+def test_a_policy_that_observes_begins_a_broken_seed_anew(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch):
+    """What it saw of half of the users is gone, so it has to meet them again."""
+    monkeypatch.setitem(sys.modules, "stranger", sys.modules[__name__])
+    scenario = tiny(policies=["stranger:Faltering"], batch_size=8)
+    whole = run(scenario, tmp_path / "whole")
+    Faltering.left = 14  # of some 20 pages
+    with pytest.raises(KeyboardInterrupt):
+        run(scenario, tmp_path / "run")
+
+    assert log_of(run(scenario, tmp_path / "run", resume=True)) == log_of(whole)
