@@ -10,7 +10,8 @@ who else looks at one. Chances are compared as log-odds: 16 bits of luck are loo
 noise that they stand for.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 
 import numba
@@ -44,6 +45,17 @@ class Habits:
     boring: float = 2.0  # added by pages all alike
     disappointing: float = 1.75  # added by the worst mood, taken off by the best
     patience: float = 0.4  # taken off for a patient user
+
+
+def habits_of(options: Mapping[str, float]) -> Habits:
+    """Return the habits with these ones changed, or say which there are."""
+    known = [field.name for field in fields(Habits)]
+    for name, value in options.items():
+        if name not in known:
+            raise SimenvError(f"no habit '{name}'; there are {', '.join(known)}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SimenvError(f"habit {name} is {value!r}; it must be a number")
+    return Habits(**options)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from simenv.errors import DataError
 from simenv.pages import Grade
 from simenv.text import tfidf
 
-from .browsing import Browsing, Habits, Minds, fitted, usual_worth
+from .browsing import Browsing, Minds, fitted, habits_of, usual_worth
 
 COLLABORATIVE, CONTENT = 16, 8  # dimensions
 SHRINK = 10.0  # ratings' worth of doubt about a user's or an item's mean
@@ -26,7 +26,7 @@ class ChoicePopulation:
 
     def __init__(self, *, seed: int = 0, **habits: float) -> None:
         self.seed = seed
-        self.habits = Habits(**habits)
+        self.habits = habits_of(habits)
         self.minds: Minds | None = None
 
     def fit(self, dataset: Dataset) -> None:

@@ -8,7 +8,7 @@ from simenv.dataset import Dataset
 from simenv.pages import Grade
 from simenv.truth import Truth
 
-from .browsing import Browsing, Habits, Minds, fitted, usual_worth
+from .browsing import Browsing, Minds, fitted, habits_of, usual_worth
 
 
 class TruthPopulation:
@@ -18,7 +18,7 @@ class TruthPopulation:
 
     def __init__(self, truth: Truth, **habits: float) -> None:
         self.truth = truth
-        self.habits = Habits(**habits)
+        self.habits = habits_of(habits)
         self.minds: Minds | None = None
 
     def fit(self, dataset: Dataset) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
-from simenv.errors import ScenarioError
+from simenv.errors import ScenarioError, SimenvError
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ def build(kind: str, name: str, options: Mapping[str, Any], gifts: Mapping[str, 
     taken = [option for option in inspect.signature(maker).parameters if option not in lent]
     try:
         return maker(**lent, **options)
+    except SimenvError as error:
+        raise ScenarioError(f"{kind} '{name}': {error}") from None
     except Exception as error:  # a stranger's class may fail in any way
         raise ScenarioError(f"{kind} '{name}': {error}; it takes {', '.join(taken) or 'no options'}") from None
 

@@ -136,7 +136,7 @@ def test_habits_can_be_set(big: World):
 
 
 def test_an_unknown_habit_is_refused(big: World):
-    with pytest.raises(TypeError, match="colour"):
+    with pytest.raises(SimenvError, match="no habit"):
         TruthPopulation(big.truth, colour=1.0)
 
 
