@@ -1,6 +1,6 @@
 """How a statistical user browses a page, whatever taught us his tastes.
 
-He looks at the places from the top down and less and less (position bias). What he looks at he may
+He looks at the places less and less, from the top down (position bias). What he looks at he may
 view, by relevance less boredom; what he viewed he rates on his own scale. A page that falls short of
 what he is used to lowers his mood; pages tire him and sameness bores him, and by these he leaves.
 
@@ -10,19 +10,21 @@ who else looks at one. Chances are compared as log-odds: 16 bits of luck are loo
 noise that they stand for.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 
 import numba
 import numpy as np
+from scipy.special import expit
 
 from simenv.arrays import BitArray, FloatArray, GradeArray, IntArray
 from simenv.chance import key, mix
 from simenv.errors import SimenvError
 from simenv.pages import Grade, Page, Reaction
 
-CAUSES = np.array(["", "tired", "bored", "disappointed"], dtype=object)
+CAUSES = np.array(["", "tired", "bored", "disappointed", "called away"], dtype=object)
 LOGISTIC = float(np.sqrt(3) / np.pi)  # makes logistic noise of unit variance
 PAGE_BITS = mix(key(0, "leaving"), np.arange(4096))
 ODD, LOW16 = np.uint64(0xD6E8FEB86659FD93), np.uint64(0xFFFF)
@@ -34,7 +36,7 @@ NOISE = np.log((np.arange(2**16) + 0.5) / (2**16 - np.arange(2**16) - 0.5)).asty
 class Habits:
     """How everybody browses; declared, since few logs tell."""
 
-    look: float = 0.92  # how likely the next place is looked at, given the one before
+    look: float = 0.92  # by how much less likely each next place is looked at
     boredom: float = 1.0  # log-odds that an item loses which is all like the last pages
     boredom_memory: float = 0.7  # how much of the boredom stays from page to page
     mood_memory: float = 0.5  # how much of the mood stays from page to page
@@ -47,14 +49,19 @@ class Habits:
     patience: float = 0.4  # taken off for a patient user
 
 
+SHARES = ("look", "boredom_memory", "mood_memory")
+
+
 def habits_of(options: Mapping[str, float]) -> Habits:
     """Return the habits with these ones changed, or say which there are."""
     known = [field.name for field in fields(Habits)]
     for name, value in options.items():
         if name not in known:
             raise SimenvError(f"no habit '{name}'; there are {', '.join(known)}")
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise SimenvError(f"habit {name} is {value!r}; it must be a number")
+        if name in SHARES and not 0 <= value <= 1:
+            raise SimenvError(f"habit {name} is {value}; it must be from 0 to 1")
     return Habits(**options)
 
 
@@ -184,8 +191,11 @@ def _browse(  # type: ignore[no-untyped-def]
             draw = draws[rank] - boredom * same
             alike += weights[rank] * same
             worth += np.float32(0.25) * weights[rank] * draw / (np.float32(2) + abs(draw))
+            # He looks anew on every page, but what he makes of an item stays.
+            glance = (bits[item] ^ luck[seat] ^ PAGE_BITS[numbers[place] % len(PAGE_BITS)]) * ODD
             chance = (bits[item] ^ luck[seat]) * ODD
-            if NOISE[chance >> S48] >= look_odds[rank]:
+            chance = (chance ^ (chance >> S32)) * ODD
+            if NOISE[glance >> S48] >= look_odds[rank]:
                 continue
             grades[place, rank] = PASSED
             if NOISE[(chance >> S32) & LOW16] >= draw:
@@ -208,7 +218,8 @@ def _browse(  # type: ignore[no-untyped-def]
         drawn = (PAGE_BITS[numbers[place] % len(PAGE_BITS)] ^ luck[seat]) * ODD
         causes[place] = 0
         if NOISE[drawn >> S48] < rest[STAY_AT] + tired + sated + let_down:
-            causes[place] = 3 if let_down >= max(tired, sated) else 2 if sated > tired else 1
+            reason = max(tired, sated, let_down)
+            causes[place] = 4 if reason <= 0 else 3 if let_down == reason else 2 if sated == reason else 1
 
 
 UNSEEN, PASSED = int(Grade.UNSEEN), int(Grade.PASSED)
@@ -218,7 +229,7 @@ UNSEEN, PASSED = int(Grade.UNSEEN), int(Grade.PASSED)
 def _places(look: float, size: int) -> tuple[FloatArray, FloatArray]:
     """Return the log-odds that each place is looked at, and what it counts for in a page's worth: [K] each."""
     looks = look ** np.arange(size)
-    chance = np.minimum(looks, 1 - 2.0**-17)
+    chance = np.clip(looks, 2.0**-17, 1 - 2.0**-17)
     return np.log(chance / (1 - chance)).astype(np.float32), (looks / looks.sum()).astype(np.float32)
 
 
@@ -230,7 +241,7 @@ def usual_worth(items: FloatArray, view: FloatArray, popularity: IntArray, rng: 
     share = (popularity + 1) / (popularity + 1).sum()
     sample = rng.choice(len(items), size=min(100, len(items)), replace=False, p=share)
     odds = view @ items[sample].T
-    worth = (0.25 * odds / (2 + np.abs(odds)) + 0.3 / (1 + np.exp(-odds))).mean(axis=1)
+    worth = (0.25 * odds / (2 + np.abs(odds)) + 0.3 * expit(odds)).mean(axis=1)
     return ((worth + worth.mean()) / 2).astype(np.float32)
 
 

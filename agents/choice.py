@@ -16,13 +16,12 @@ from .browsing import Browsing, Minds, fitted, habits_of, usual_worth
 COLLABORATIVE, CONTENT = 16, 8  # dimensions
 SHRINK = 10.0  # ratings' worth of doubt about a user's or an item's mean
 CALIBRATION_ROWS = 100_000
+MOST_LEVELS = 20  # of ratings
 VIEWED_WEIGHT, DISLIKED_WEIGHT = 0.5, -0.5  # of an item in a user's content profile; a liked one counts 1
 
 
 class ChoicePopulation:
     """Browses by tastes, a rating scale and patience that were learnt from training rows."""
-
-    about = "statistical users fitted to training rows: content and collaborative relevance, own rating scale"
 
     def __init__(self, *, seed: int = 0, **habits: float) -> None:
         self.seed = seed
@@ -34,8 +33,11 @@ class ChoicePopulation:
         log = dataset.interactions
         if len(log) < 10:
             raise DataError(f"{dataset.name}: {len(log)} training rows are too few to fit the users to; 10 at least")
+        if min(len(dataset.users), len(dataset.catalog)) < 2:
+            raise DataError(f"{dataset.name}: to fit the users takes at least two of them, and two items")
         rng = stream(self.seed, "choice")
-        aside = rng.random(len(log)) < 0.2
+        aside = np.zeros(len(log), dtype=bool)
+        aside[rng.permutation(len(log))[: len(log) // 5]] = True
         early = _Evidence(dataset.only(log[~aside]))
         view_weights, rate_weights, residual = _calibrate(dataset, early, np.flatnonzero(aside), rng)
         evidence = _Evidence(dataset)
@@ -221,7 +223,7 @@ def _levels(
     if not len(known):
         grades = np.array([Grade.VIEWED, Grade.LIKED], dtype=np.int8)
         return np.zeros(1, np.float32), np.full(2, np.nan, np.float32), grades
-    levels, counts = np.unique(known, return_counts=True)
+    levels, counts = np.unique(_coarse(known), return_counts=True)
     rows = np.flatnonzero(np.isfinite(log.ratings))
     rows = rng.permutation(rows)[:CALIBRATION_ROWS]
     joy = np.einsum("nd,nd->n", rate[log.users[rows]], items[log.items[rows]])
@@ -232,6 +234,15 @@ def _levels(
     grades[levels >= like] = Grade.LIKED
     grades[levels <= dislike] = Grade.DISLIKED
     return cuts.astype(np.float32), levels.astype(np.float32), grades
+
+
+def _coarse(ratings: FloatArray) -> FloatArray:
+    """Return the ratings, rounded to as many steps as a user can tell apart if there are more."""
+    low, high = float(ratings.min()), float(ratings.max())
+    if len(np.unique(ratings)) <= MOST_LEVELS or low == high:
+        return ratings
+    step = (high - low) / (MOST_LEVELS - 1)
+    return np.round((ratings - low) / step) * step + low
 
 
 def _patience(lengths: IntArray) -> FloatArray:

@@ -15,8 +15,6 @@ class ReplayPopulation:
     Nobody leaves: a log of choices does not say when its users had enough.
     """
 
-    about = "answers from held-out logged interactions; items without one are passed and marked unknown"
-
     def __init__(self, held_out: Interactions) -> None:
         if not len(held_out):
             raise SimenvError("replay: the split holds nothing out to answer from; choose one with test rows")
@@ -62,6 +60,7 @@ class Replay:
             np.zeros(len(page.users), dtype=bool),
             np.full(len(page.users), "", dtype=object),
             known,
+            [f"{count} unknown" if count else None for count in (shown & ~known).sum(axis=1).tolist()],
         )
 
 

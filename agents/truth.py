@@ -14,8 +14,6 @@ from .browsing import Browsing, Minds, fitted, habits_of, usual_worth
 class TruthPopulation:
     """Browses by the tastes that made the world's log."""
 
-    about = "the made world's own users, by the tastes that made its log"
-
     def __init__(self, truth: Truth, **habits: float) -> None:
         self.truth = truth
         self.habits = habits_of(habits)

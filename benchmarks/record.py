@@ -30,9 +30,8 @@ class Row:
 
 def row(figure: str, values: Sequence[float], unit: str, *, goal: float | None = None, note: str = "") -> Row:
     """Return the row of some runs' values."""
-    digits = 4
     low, middle, high = min(values), statistics.median(values), max(values)
-    return Row(figure, *(float(f"{value:.{digits}g}") for value in (middle, low, high)), goal, unit, note)
+    return Row(figure, *(float(f"{value:.4g}") for value in (middle, low, high)), goal, unit, note)
 
 
 def write(name: str, command: str, rows: Sequence[Row], *, at_most: Sequence[str] = ()) -> None:

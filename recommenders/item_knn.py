@@ -6,6 +6,7 @@ from scipy import sparse
 from simenv.arrays import FloatArray, IntArray
 from simenv.context import Context
 from simenv.dataset import Dataset
+from simenv.errors import SimenvError
 
 BLOCK = 1024  # items whose similarities are held at once
 
@@ -13,9 +14,9 @@ BLOCK = 1024  # items whose similarities are held at once
 class ItemKNN:
     """Scores an item by its cosine similarity to the items of the user's history."""
 
-    about = "items most similar, by who chose them, to the user's history"
-
     def __init__(self, *, neighbours: int = 100, shrink: float = 10.0) -> None:
+        if neighbours < 1:
+            raise SimenvError(f"neighbours is {neighbours}; it must be at least 1")
         self.neighbours = neighbours
         self.shrink = shrink
 
@@ -26,9 +27,10 @@ class ItemKNN:
         seen = sparse.csr_array(
             (np.ones(len(log), np.float32), (log.users, log.items)), shape=(len(dataset.users), count)
         )
+        seen.sum_duplicates()
         seen.data[:] = 1
         by_item = sparse.csr_array(seen.T)
-        norms = np.sqrt(dataset.popularity.astype(np.float32))
+        norms = np.sqrt(np.bincount(seen.indices, minlength=count).astype(np.float32))
         blocks = [self._block(by_item, seen, norms, first) for first in range(0, count, BLOCK)]
         self.similarity = sparse.csr_array(sparse.vstack(blocks).T)
         # Where no neighbour speaks, fame decides; it is too small to outweigh any.
@@ -44,8 +46,8 @@ class ItemKNN:
         similar = common / np.maximum(norms[first : first + BLOCK, None] * norms + self.shrink, 1e-9)
         width = similar.shape[1]
         if self.neighbours < width:
-            floor = -np.partition(-similar, self.neighbours - 1, axis=1)[:, self.neighbours - 1, None]
-            similar[similar < floor] = 0
+            farther = np.argpartition(-similar, self.neighbours, axis=1)[:, self.neighbours :]
+            np.put_along_axis(similar, farther, 0, axis=1)
         return sparse.csr_array(similar)
 
     def recommend(self, context: Context, k: int) -> IntArray:

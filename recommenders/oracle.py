@@ -9,7 +9,6 @@ from simenv.truth import Truth
 class Oracle:
     """Shows what each user is likeliest to like; no contestant, since it knows the truth."""
 
-    about = "a bound: what each user truly likes most"
     sign = 1.0
 
     def __init__(self, truth: Truth) -> None:
@@ -26,5 +25,4 @@ class Oracle:
 class AntiOracle(Oracle):
     """Shows what each user is least likely to like."""
 
-    about = "a bound: what each user truly likes least"
     sign = -1.0

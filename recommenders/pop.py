@@ -10,8 +10,6 @@ from simenv.dataset import Dataset
 class Pop:
     """Shows items by their number of training interactions."""
 
-    about = "the most popular items first"
-
     def fit(self, dataset: Dataset) -> None:
         """Count each item's interactions."""
         self.popularity = dataset.popularity.astype(np.float32)

@@ -13,8 +13,6 @@ RANDOM_KEY = key(0, "random policy")
 class Random:
     """Shows each user the whole catalogue in an order of his own, drawn by the run's seed."""
 
-    about = "items in an order drawn for each user"
-
     def fit(self, dataset: Dataset) -> None:
         """Learn nothing but the catalogue's size."""
         self.items = np.arange(len(dataset.catalog))

@@ -6,11 +6,11 @@ from typing import Any
 
 from simenv.dataset import Dataset
 from simenv.environment import PageEnv, PageVectorEnv
-from simenv.errors import blame
+from simenv.errors import ScenarioError, blame
 from simenv.population import Population
 
 from .names import build
-from .scenario import Scenario, read_scenario
+from .scenario import Scenario, read_scenario, scenario_of
 from .stage import set_stage
 
 DEFAULT = {"name": "page", "dataset": {"name": "films"}, "policies": ["random"]}
@@ -36,6 +36,8 @@ def cast(settings: dict[str, Any]) -> tuple[Dataset, Population, dict[str, Any]]
     """
     rest = dict(settings)
     if isinstance(rest.get("dataset"), Dataset):
+        if "population" not in rest:
+            raise ScenarioError("a dataset given as a Dataset wants a fitted population beside it: population=...")
         return rest.pop("dataset"), rest.pop("population"), rest
     source = rest.pop("scenario", None)
     changes = {name: rest.pop(name) for name in ("dataset", "split", "population") if name in rest}
@@ -43,9 +45,10 @@ def cast(settings: dict[str, Any]) -> tuple[Dataset, Population, dict[str, Any]]
         changes["dataset"] = {"name": changes["dataset"]}
     if source is not None:
         scenario = read_scenario(source, [f"{name}={json.dumps(value)}" for name, value in changes.items()])
-        rest = {"page_size": scenario.page_size, "max_pages": scenario.max_pages} | rest
+        told = ("page_size", "max_pages", "leave_out_past", "leave_out_shown")
+        rest = {name: getattr(scenario, name) for name in told} | rest
     else:
-        scenario = Scenario.model_validate(DEFAULT | changes)
+        scenario = scenario_of(DEFAULT | changes)
     dataset, population = _fitted(scenario.model_copy(update={"users": None}).model_dump_json())
     return dataset, population, rest
 

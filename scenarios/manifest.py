@@ -32,6 +32,7 @@ def make_manifest(stage: Stage, command: str) -> dict[str, Any]:
             "items": len(train.catalog),
             "train_rows": len(train.interactions),
             "test_rows": len(stage.split.test),
+            "test_fingerprint": train.only(stage.split.test).fingerprint,
             "split": stage.split.protocol,
         },
         "population": {"name": scenario.population.name, "options": scenario.population.options},

@@ -53,19 +53,32 @@ def build(kind: str, name: str, options: Mapping[str, Any], gifts: Mapping[str, 
     the held-out rows.
     """
     entry = find(kind, name)
+    maker = load(entry.path, kind)
     lent = {}
-    for gift in entry.takes:
+    for gift in entry.takes or _wanted_gifts(kind, maker, gifts):
         if gifts.get(gift) is None:
             raise ScenarioError(f"{kind} '{name}' needs a data set whose {gift.replace('_', '-')} is known")
         lent[gift] = gifts[gift]
-    maker = load(entry.path, kind)
-    taken = [option for option in inspect.signature(maker).parameters if option not in lent]
+    try:
+        taken = [option for option in inspect.signature(maker).parameters if option not in lent]
+    except (TypeError, ValueError):
+        raise ScenarioError(f"{kind} '{name}': {entry.path} is not a class that makes one") from None
     try:
         return maker(**lent, **options)
     except SimenvError as error:
         raise ScenarioError(f"{kind} '{name}': {error}") from None
     except Exception as error:  # a stranger's class may fail in any way
         raise ScenarioError(f"{kind} '{name}': {error}; it takes {', '.join(taken) or 'no options'}") from None
+
+
+def _wanted_gifts(kind: str, maker: Any, gifts: Mapping[str, object]) -> list[str]:
+    """Return the gifts that a stranger's population names among its parameters; a stranger's policy gets none."""
+    if kind != "population" or not callable(maker):
+        return []
+    try:
+        return [gift for gift in gifts if gift in inspect.signature(maker).parameters]
+    except (TypeError, ValueError):
+        return []
 
 
 def find(kind: str, name: str) -> Name:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from simenv.arrays import IntArray
 from simenv.errors import PopulationError, RunError, blame
@@ -87,7 +88,7 @@ def _open_folder(stage: Stage, folder: Path, resume: bool, command: str) -> RunD
             )
         check_same(result.manifest, manifest, folder)
         manifest["seconds"] = result.manifest.get("seconds", {})
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or any(map(_matters, folder.iterdir()))):
         raise RunError(f"{folder}: not empty and not a run; choose another --out")
     # The manifest first: whatever a crash leaves, the folder is known for this run's.
     result.write_json("manifest.json", manifest)
@@ -96,10 +97,17 @@ def _open_folder(stage: Stage, folder: Path, resume: bool, command: str) -> RunD
     return RunDir(folder)
 
 
+def _matters(path: Path) -> bool:
+    """Tell whether a file is more than what a crash left of one."""
+    return not (path.name.startswith(".") and path.name.endswith(".unfinished"))
+
+
 def _empty_places(result: RunDir) -> dict[str, int]:
     """Return, for each policy, how many places of its pages held no item, or one that was shown before."""
-    pages = Counter(result.pages["policy"].to_pylist())
-    events = Counter(result.events["policy"].to_pylist())
+    pages, events = (
+        Counter({row["values"]: row["counts"] for row in pc.value_counts(table["policy"]).to_pylist()})
+        for table in (result.pages, result.events)
+    )
     size = result.manifest["page_size"]
     return {label: pages[label] * size - events[label] for label in pages}
 
@@ -177,11 +185,11 @@ def _simulate(stage: Stage, cast: _Cast, result: RunDir, watch: Watcher) -> None
             users = left[label, seed]
             if isinstance(policy, Observer) and seed != scenario.seeds[0]:
                 policy = cast.policy(chosen)  # what it observed under one seed is not for the next
-            with blame(f"policy '{label}'", "recommend"):
-                for count, turns in play(loop, policy, users, seed, batch_size=scenario.batch_size):
-                    result.log.write(label, seed, train, turns)
-                    done += count
-                    watch(Step(f"{label}, seed {seed}", done, total))
+            who = f"policy '{label}'"
+            for count, turns in play(loop, policy, users, seed, batch_size=scenario.batch_size, label=who):
+                result.log.write(label, seed, train, turns)
+                done += count
+                watch(Step(f"{label}, seed {seed}", done, total))
         cast.seconds["simulate"] = cast.seconds.get("simulate", 0) + time.perf_counter() - begin
 
 

@@ -21,6 +21,7 @@ from simenv.errors import ScenarioError
 
 SHIPPED = Path(__file__).parent / "files"
 SPLITS = ("leave-one-out", "time", "published")
+MOST_DEEP = 20
 Place = tuple[str | int, ...]
 
 
@@ -112,7 +113,7 @@ class Scenario(Part):
     @field_validator("policies")
     @classmethod
     def _distinct_labels(cls, policies: list[NamedPolicy]) -> list[NamedPolicy]:
-        labels = [policy.label for policy in policies]
+        labels = [policy.label.casefold() for policy in policies]  # they name files, and not all disks tell a from A
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
             raise ValueError(f"two policies are labelled '{twice[0]}'; give one of them a label of its own")
@@ -151,6 +152,14 @@ def read_scenario(source: str, settings: Sequence[str] = ()) -> Scenario:
     where: dict[Place, str] = {place: f"{shown}, line {line}" for place, line in lines.items()}
     for setting in settings:
         _lay(values, where, setting)
+    return scenario_of(values, where, shown)
+
+
+def scenario_of(
+    values: Mapping[str, Any], where: Mapping[Place, str] | None = None, shown: str = "scenario"
+) -> Scenario:
+    """Return the scenario of these values, or say what is wrong with which, and where each was given."""
+    where = where or {}
     try:
         return Scenario.model_validate(values)
     except ValidationError as error:
@@ -178,6 +187,8 @@ def parse(text: str, shown: str) -> tuple[dict[str, Any], dict[Place, int]]:
 
 def _walk(node: yaml.Node, place: Place, lines: dict[Place, int], shown: str) -> None:
     lines.setdefault(place, node.start_mark.line + 1)
+    if len(place) > MOST_DEEP:
+        raise ScenarioError(f"{shown}, line {node.start_mark.line + 1}: nested deeper than a scenario can be")
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             inner = (*place, str(name.value))
@@ -202,7 +213,7 @@ def _lay(values: dict[str, Any], where: dict[Place, str], setting: str) -> None:
         value = yaml.safe_load(written)
     except yaml.YAMLError:
         value = written
-    place: Place = tuple(int(word) if word.isdigit() else word for word in dotted.split("."))
+    place: Place = tuple(int(word) if word.isdecimal() else word for word in dotted.split("."))
     part: Any = values
     for number, word in enumerate(place[:-1]):
         try:

@@ -67,6 +67,7 @@ class Context:
         size = (len(self), len(self.train.catalog))
         matrix = sparse.csr_array((data, (np.concatenate([places, where]), items)), shape=size)
         matrix.sum_duplicates()
+        np.minimum(matrix.data, max(1.0, liked, viewed), out=matrix.data)  # an item met twice is one item
         return matrix
 
 

@@ -103,18 +103,12 @@ class Dataset:
 
 def liked_from(ratings: FloatArray) -> float:
     """Return the rating from which an item counts as liked: 4 of 5, and the like on other scales."""
-    known = ratings[np.isfinite(ratings)]
-    if len(known) == 0:
-        return float("nan")
-    return _on_scale(float(known.max()), 0.8)
+    return _on_scale(ratings, 0.8)
 
 
 def disliked_to(ratings: FloatArray) -> float:
     """Return the rating up to which an item counts as disliked: 2 of 5, and the like on other scales."""
-    known = ratings[np.isfinite(ratings)]
-    if len(known) == 0:
-        return float("nan")
-    return _on_scale(float(known.max()), 0.4)
+    return _on_scale(ratings, 0.4)
 
 
 def grades_of(ratings: FloatArray) -> GradeArray:
@@ -125,5 +119,10 @@ def grades_of(ratings: FloatArray) -> GradeArray:
     return grades
 
 
-def _on_scale(top: float, share: float) -> float:
-    return top * share
+def _on_scale(ratings: FloatArray, share: float) -> float:
+    """Return what lies at this share of a scale that begins at 0, or at the lowest rating if that is below."""
+    known = ratings[np.isfinite(ratings)]
+    if len(known) == 0:
+        return float("nan")
+    bottom = min(0.0, float(known.min()))
+    return bottom + share * (float(known.max()) - bottom)

@@ -46,6 +46,8 @@ class PageEnv(gym.Env[Observation, NDArray[np.int64]]):
         page_size: int = 10,
         max_pages: int = 20,
         history: int = 50,
+        leave_out_past: bool = True,
+        leave_out_shown: bool = True,
         reward: str | Reward = "likes",
         log: EventLog | None = None,
         policy: str = "agent",
@@ -57,6 +59,8 @@ class PageEnv(gym.Env[Observation, NDArray[np.int64]]):
             page_size=page_size,
             max_pages=max_pages,
             history=history,
+            leave_out_past=leave_out_past,
+            leave_out_shown=leave_out_shown,
             log=log,
             policy=policy,
         )
@@ -70,7 +74,7 @@ class PageEnv(gym.Env[Observation, NDArray[np.int64]]):
         """Seat a user; `options={"user": id}` names one, else the seed draws one after another."""
         super().reset(seed=seed)
         wanted = _wanted_user(self.seats.dataset, options)
-        if seed is None and wanted is None and hasattr(self.seats, "visits"):
+        if seed is None and wanted is None and self.seats.begun:
             self.seats.renew(np.zeros(1, dtype=np.int64))
         else:
             first = seed if seed is not None else int(self.np_random.integers(2**31))
@@ -138,6 +142,8 @@ class PageVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         page_size: int = 10,
         max_pages: int = 20,
         history: int = 50,
+        leave_out_past: bool = True,
+        leave_out_shown: bool = True,
         reward: str | Reward = "likes",
         log: EventLog | None = None,
         policy: str = "agent",
@@ -151,6 +157,8 @@ class PageVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             page_size=page_size,
             max_pages=max_pages,
             history=history,
+            leave_out_past=leave_out_past,
+            leave_out_shown=leave_out_shown,
             log=log,
             policy=policy,
         )
@@ -171,7 +179,7 @@ class PageVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         mask = (options or {}).get("reset_mask")
         if mask is not None:
             seats = np.flatnonzero(mask)
-            self.seats.renew(seats)
+            self.seats.renew(seats, None if seed is None else self._seeds(seed)[seats])
             self._done = self._done & ~np.asarray(mask)
             return self._observe(), self._arrivals(seats)
         super().reset(seed=seed if isinstance(seed, int) else None)
@@ -182,6 +190,8 @@ class PageVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     def step(self, actions: NDArray[np.int64]) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], Info]:
         """Show every user a page; where the last step ended a session, the next user comes instead."""
         pages = np.asarray(actions)
+        if not self.seats.begun:
+            raise PageError("no session has begun; call reset()")
         if not self._done.any():
             return self._step_all(pages)
         if self.autoreset_mode is AutoresetMode.DISABLED:

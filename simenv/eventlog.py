@@ -8,7 +8,7 @@ move: users whose pages stand are finished, and whatever a crash left half-done 
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,23 +36,35 @@ class EventLog:
 
     def write(self, policy: str, seed: int, dataset: Dataset, turns: Sequence[Turn]) -> None:
         """Append the whole sessions of some users, given as the turns they took."""
-        if not turns:
+        self.write_seeds(policy, dataset, {seed: turns})
+
+    def write_seeds(self, policy: str, dataset: Dataset, turns: Mapping[int, Sequence[Turn]]) -> None:
+        """Append the whole sessions of some users under several seeds, as one part."""
+        told = {seed: mine for seed, mine in turns.items() if mine}
+        if not told:
             return
         if not PLAIN_NAME.fullmatch(policy):
             raise RunError(f"policy name '{policy}': it names files, so use letters, digits, '.', '_' and '-'")
-        first = int(min(turn.page.users.min() for turn in turns))
-        name = f"part-{policy}-{seed}-{first}.parquet"
-        _write_part(self.folder / "events" / name, _event_table(policy, seed, dataset, turns))
-        _write_part(self.folder / "pages" / name, _page_table(policy, seed, dataset, turns))
+        # No session is written twice, so its first session tells a part from all others.
+        first = min(told)
+        name = f"part-{policy}-{first}-{min(int(turn.page.users.min()) for turn in told[first])}.parquet"
+        events = [_event_table(policy, seed, dataset, told[seed]) for seed in sorted(told)]
+        pages = [_page_table(policy, seed, dataset, told[seed]) for seed in sorted(told)]
+        _write_part(self.folder / "events" / name, pa.concat_tables(events))
+        _write_part(self.folder / "pages" / name, pa.concat_tables(pages))
 
     def finished(self, policy: str, seed: int) -> set[object]:
         """Return the ids of the users whose sessions under this policy and seed are in the log."""
-        parts = [part for part in self._finished_parts() if part.startswith(f"part-{policy}-{seed}-")]
+        return {user for one, user in self.sessions(policy) if one == seed}
+
+    def sessions(self, policy: str) -> set[tuple[int, object]]:
+        """Return the seed and the user's id of every session under this policy that is in the log."""
+        parts = [part for part in self._finished_parts() if part.startswith(f"part-{policy}-")]
         columns = ["policy", "seed", "user_id"]
         with self._blaming("pages"):
             tables = [pq.read_table(self.folder / "pages" / part, columns=columns) for part in parts]
         rows = [row for table in tables for row in table.to_pylist()]
-        return {row["user_id"] for row in rows if row["policy"] == policy and row["seed"] == seed}
+        return {(row["seed"], row["user_id"]) for row in rows if row["policy"] == policy}
 
     def events(self) -> pa.Table:
         """Return one row per shown item, in the log's canonical order."""

@@ -104,6 +104,7 @@ SECOND = [
     "Season",
 ]
 START, SPAN = 1_600_000_000, 3 * 365 * 86_400  # the log covers three years
+MOST = 200_000  # users, or items
 LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
 
 
@@ -120,6 +121,10 @@ def films_world(users: int = 500, items: int = 1000, seed: int = 0) -> World:
     """Return a world of films with this many users and items."""
     if users < 2 or items < 30:
         raise DataError(f"films: {users} users and {items} items; it takes at least 2 users and 30 items")
+    if max(users, items) > MOST:
+        raise DataError(f"films: {users} users and {items} items; it takes at most {MOST} of either")
+    if seed < 0:
+        raise DataError(f"films: seed {seed}; it must be 0 or above")
     truth, genres, moods = _truth(users, items, seed)
     catalog = _catalog(genres, moods, seed)
     log = _log(truth, seed)

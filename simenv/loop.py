@@ -6,7 +6,7 @@ The Gymnasium environments and the scenario runner are faces of this loop.
 import numba
 import numpy as np
 
-from .arrays import BitArray, FloatArray, IntArray
+from .arrays import BitArray, BoolArray, FloatArray, IntArray, MarkArray
 from .chance import key, mix
 from .context import Context
 from .dataset import Dataset
@@ -14,8 +14,9 @@ from .errors import PageError, PopulationError, SimenvError
 from .pages import EMPTY, Grade, Page, Turn
 from .population import Population, Sessions
 
-USER_KEY = key(0, "user")
+USER_KEY, POLICY_KEY = key(0, "user"), key(0, "policy")
 MAX_PAGES = 10_000
+NOBODY = "nobody has entered yet: call reset() or enter() first"
 
 
 class PageLoop:
@@ -53,7 +54,7 @@ class PageLoop:
         self.shown = np.empty((count, self.max_pages * self.page_size), dtype=np.int32)
         self.grades = np.empty(self.shown.shape, dtype=np.int8)
         self._seats = np.arange(count)
-        self._marks = np.zeros((count, self.item_count // 8 + 1), dtype=np.uint8)  # a bit for each item shown
+        self._marks = no_marks(count, self.item_count)  # what was shown
         try:
             self._sessions = self.population.enter(self.users, self.luck)
         except Exception as error:
@@ -71,11 +72,13 @@ class PageLoop:
     def sessions(self) -> Sessions:
         """The users now seated."""
         if self._sessions is None:
-            raise PageError("nobody has entered yet: call reset() or enter() first")
+            raise PageError(NOBODY)
         return self._sessions
 
     def context(self, seats: IntArray | None = None) -> Context:
         """Return what a policy may know of the users in these seats (by default all)."""
+        if self._sessions is None:
+            raise PageError(NOBODY)
         here = self._seats if seats is None else seats
         number = self.number[here]
         width = int(number.max(initial=0)) * self.page_size
@@ -86,7 +89,7 @@ class PageLoop:
             number,
             np.where(past, self.shown[here, :width], EMPTY),
             np.where(past, self.grades[here, :width], np.int8(Grade.UNSEEN)),
-            self.luck[here],
+            policy_luck(self.luck[here]),
             self.leave_out_past,
             self.leave_out_shown,
         )
@@ -102,13 +105,9 @@ class PageLoop:
                 f"a page of shape {items.shape} and type {items.dtype};"
                 f" wanted whole numbers of shape ({len(here)}, {self.page_size})"
             )
-        items = items.astype(np.int32)  # a copy: what comes out empty is not the caller's
-        repeated = np.empty(items.shape, dtype=np.bool_)
-        wrong = _place(items, here, self._marks, self.item_count, self.leave_out_shown, repeated)
-        if wrong != EMPTY:
-            raise PageError(
-                f"no item {wrong}: items run from 0 to {self.item_count - 1}, and {EMPTY} leaves a place empty"
-            )
+        items, repeated = empty_repeats(items, here, self._marks, self.item_count, keep=self.leave_out_shown)
+        if propensities is not None and propensities.shape != items.shape:
+            raise PageError(f"propensities of shape {propensities.shape} for a page of shape {items.shape}")
         number = self.number.copy() if seats is None else self.number[here]
         users = self.users.copy() if seats is None else self.users[here]
         page = Page(users, here, number, items, propensities)
@@ -116,6 +115,9 @@ class PageLoop:
             reaction = self.sessions.react(page)
         except Exception as error:
             raise self._failed("react", error) from error
+        if reaction.grades.shape != items.shape or reaction.exits.shape != number.shape:
+            told = f"grades {reaction.grades.shape} and exits {reaction.exits.shape} for a page {items.shape}"
+            raise self._failed("react", PopulationError(told))
         _remember(items, reaction.grades, here, self.number, self.shown, self.grades)
         truncated = (number + 1 >= self.max_pages) > reaction.exits
         return Turn(page, reaction, repeated, truncated)
@@ -125,24 +127,45 @@ class PageLoop:
         return PopulationError(f"{type(self.population).__name__} failed in {deed}: {told}")
 
 
+def empty_repeats(
+    items: IntArray, seats: IntArray, marks: MarkArray, item_count: int, *, keep: bool
+) -> tuple[IntArray, BoolArray]:
+    """Return pages with the places of items emptied that stand on a better place or are marked, and which they are.
+
+    `marks` has a bit for each item and seat; those of the pages are added, if they are to be kept.
+    """
+    placed = np.empty(items.shape, dtype=np.int32)
+    repeated = np.empty(items.shape, dtype=np.bool_)
+    wrong = _place(items, seats, marks, item_count, keep, placed, repeated)
+    if wrong != EMPTY:
+        raise PageError(f"no item {wrong}: items run from 0 to {item_count - 1}, and {EMPTY} leaves a place empty")
+    return placed, repeated
+
+
+def no_marks(seats: int, item_count: int) -> MarkArray:
+    """Return a bit for each item and seat, all clear."""
+    return np.zeros((seats, item_count // 8 + 1), dtype=np.uint8)
+
+
 @numba.njit(cache=True)
-def _place(items, seats, marks, item_count, leave_out_shown, repeated):  # type: ignore[no-untyped-def]
-    """Empty the places of items that were shown before, mark the others, and return the first wrong item or EMPTY."""
+def _place(items, seats, marks, item_count, keep, placed, repeated):  # type: ignore[no-untyped-def]
+    """Place the items that are not marked yet, mark them, and return the first wrong item, or EMPTY."""
     for item in items.flat:
         if item < EMPTY or item >= item_count:
             return item
     for row, seat in enumerate(seats):
         mine = marks[seat]
         for rank, item in enumerate(items[row]):
+            placed[row, rank] = item
             repeated[row, rank] = False
             if item == EMPTY:
                 continue
             bit = np.uint8(1 << (item & 7))
             if mine[item >> 3] & bit:
                 repeated[row, rank] = True
-                items[row, rank] = EMPTY
+                placed[row, rank] = EMPTY
             mine[item >> 3] |= bit
-        if not leave_out_shown:  # the next page may show them again
+        if not keep:  # the next page may show them again
             for item in items[row]:
                 if item != EMPTY:
                     mine[item >> 3] = 0
@@ -158,6 +181,11 @@ def _remember(items, reactions, seats, number, shown, grades):  # type: ignore[n
         shown[seat, begin : begin + size] = items[row]
         grades[seat, begin : begin + size] = reactions[row]
         number[seat] += 1
+
+
+def policy_luck(luck: BitArray) -> BitArray:
+    """Return the bits that a policy may draw from: they tell nothing of what the users will do."""
+    return mix(POLICY_KEY, luck)
 
 
 def luck_of(seeds: int | IntArray, users: IntArray) -> BitArray:

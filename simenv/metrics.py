@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy import sparse
 
 from .arrays import BoolArray, FloatArray, IntArray
@@ -17,6 +18,7 @@ from .pages import GRADE_WORDS, Grade, watched
 from .rundir import RunDir
 
 Plain = dict[str, float | None]  # an interval as JSON holds it
+BLOCK = 4096  # sessions whose categories are held at once
 RUN_DRAWS = 200  # resamples for figures of a run as a whole
 
 
@@ -58,7 +60,8 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "S_sat",
-            "Satisfaction with the session from 1 to 10: the mean over its pages, then over users.",
+            "Satisfaction with the session from 1 to 10: the mean over its pages, where nobody is interviewed;"
+            " then over users.",
             "1 to 10",
             True,
             True,
@@ -79,7 +82,8 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "novelty",
-            "Mean surprise of the shown items: minus the binary log of their share of training interactions.",
+            "Mean surprise of the shown items: minus the binary log of their share of training interactions, each item"
+            " counted once more than it was met.",
             "bits",
             None,
         ),
@@ -150,7 +154,8 @@ class Measures:
     @cached_property
     def session_values(self) -> dict[str, FloatArray]:
         """Each metric's value for each session: [sessions]."""
-        shown = np.maximum(self._per_session(np.ones(len(self.item))), 1e-12)
+        items = self._per_session(np.ones(len(self.item)))
+        shown = np.where(items > 0, items, np.nan)  # who was shown nothing has no shares and no means
         liked = self._per_session(self.grade == Grade.LIKED)
         page_count = np.bincount(self.page_session, minlength=len(self.sessions))
         satisfaction = np.bincount(self.page_session, self.satisfaction, len(self.sessions))
@@ -170,23 +175,17 @@ class Measures:
     def per_user(self) -> FloatArray:
         """Each metric's value for each user under each policy, averaged over seeds: [users, policies, metrics]."""
         shape = (len(self.users), len(self.policies))
-        place = self.session_user * len(self.policies) + self.session_policy
-        columns = []
-        for values in self.session_values.values():
-            known = np.isfinite(values)
-            total = np.bincount(place[known], values[known], shape[0] * shape[1])
-            count = np.bincount(place[known], minlength=shape[0] * shape[1])
-            mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-            columns.append(mean.reshape(shape))
-        return np.stack(columns, axis=2)
+        place = np.ravel_multi_index((self.session_user, self.session_policy), shape)
+        return np.stack([_means(values, place, shape) for values in self.session_values.values()], axis=2)
 
     def whole(self, policy: int) -> dict[str, Interval]:
         """Return coverage and Gini of exposure for a policy's sessions together."""
+        users = np.unique(self.session_user[self.session_policy == policy])
         mine = np.flatnonzero(self.session_policy[self.event_session] == policy)
-        users, place = np.unique(self.session_user[self.event_session[mine]], return_inverse=True)
+        place = np.searchsorted(users, self.session_user[self.event_session[mine]])
         shape = (len(users), len(self.item_ids))
         exposure = sparse.csr_array((np.ones(len(mine)), (place, self.item[mine])), shape=shape)
-        total: FloatArray = exposure.sum(axis=0)[None, :]
+        total = np.asarray(exposure.sum(axis=0), dtype=np.float64)[None, :]
         drawn = [weights @ exposure for weights in resamples(len(users), 0, RUN_DRAWS)]
         covered, unequal = zip(*((_coverage(block), gini(block)) for block in drawn), strict=True)
         return {
@@ -198,7 +197,8 @@ class Measures:
     def page_values(self) -> dict[str, FloatArray]:
         """Each page metric's value for each page: [pages]."""
         count = len(self.page_number)
-        shown = np.maximum(np.bincount(self.event_page, minlength=count), 1e-12)
+        number = np.bincount(self.event_page, minlength=count)
+        shown = np.where(number > 0, number, np.nan)
         liked = np.bincount(self.event_page, self.grade == Grade.LIKED, count)
         return {
             "P_view": np.bincount(self.event_page, watched(self.grade, self.rating), count) / shown,
@@ -208,34 +208,37 @@ class Measures:
             "S_sat": self.satisfaction,
         }
 
-    def by_page(self, policy: int) -> dict[str, list[Interval]]:
-        """Return each page metric for the first page, the second and so on, over the users still there."""
-        result: dict[str, list[Interval]] = {name: [] for name in self.page_values}
-        mine = self.session_policy[self.page_session] == policy
-        for number in range(int(self.page_number[mine].max()) + 1):
-            rows = np.flatnonzero(mine & (self.page_number == number))
-            place = np.unique(self.session_user[self.page_session[rows]], return_inverse=True)[1]
-            count = np.bincount(place)
-            columns = [np.bincount(place, values[rows]) / count for values in self.page_values.values()]
-            for name, interval in zip(result, means(np.stack(columns, axis=1)), strict=True):
-                result[name].append(interval)
-        return result
+    @cached_property
+    def by_page(self) -> FloatArray:
+        """Each page metric for each user still there, averaged over seeds: [users, policies, pages, metrics]."""
+        shape = (len(self.users), len(self.policies), int(self.page_number.max(initial=0)) + 1)
+        session = self.page_session
+        users, policies = self.session_user[session], self.session_policy[session]
+        place = np.ravel_multi_index((users, policies, self.page_number), shape)
+        return np.stack([_means(values, place, shape) for values in self.page_values.values()], axis=3)
 
     def _per_session(self, weight: FloatArray | BoolArray) -> FloatArray:
         return np.bincount(self.event_session, weight, len(self.sessions)).astype(np.float64)
 
     @cached_property
-    def _history(self) -> tuple[FloatArray, FloatArray]:
-        """For the users of the log: their histories' mean popularity and category shares."""
-        table = self.run.users
-        place = _places(pa.chunked_array([pa.array(self.users)]), table["user_id"].to_pylist())
-        shares = table["categories"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-        return table["mean_popularity"].to_numpy()[place], shares[place]
+    def _rows(self) -> IntArray:
+        """Where the users of the log stand in the run's table of users."""
+        return _places(pa.chunked_array([pa.array(self.users)]), self.run.users["user_id"].to_pylist())
+
+    @cached_property
+    def _tastes(self) -> sparse.csr_array:
+        """The shares of the categories in the histories of the log's users: [users, categories]."""
+        names, shares = (self.run.users[name].combine_chunks() for name in ("categories", "shares"))
+        columns = _places(pa.chunked_array([names.flatten()]), self._category_names)
+        starts = np.concatenate([[0], np.cumsum(pc.list_value_length(names).to_numpy())])
+        shape = (len(names), max(1, len(self._category_names)))
+        tastes = sparse.csr_array((shares.flatten().to_numpy(), columns, starts), shape=shape)
+        return sparse.csr_array(tastes[self._rows])
 
     def _popularity_lift(self, shown: FloatArray) -> FloatArray:
         count = self.run.items["train_count"].to_numpy().astype(float)
         mean = self._per_session(count[self.item]) / shown
-        usual = self._history[0][self.session_user]
+        usual = self.run.users["mean_popularity"].to_numpy()[self._rows][self.session_user]
         return np.divide(mean, usual, out=np.full(len(mean), np.nan), where=usual > 0) - 1
 
     def _novelty(self, shown: FloatArray) -> FloatArray:
@@ -244,9 +247,13 @@ class Measures:
         return self._per_session(surprise[self.item]) / shown
 
     @cached_property
+    def _category_names(self) -> list[str]:
+        return sorted({name for names in self.run.items["categories"].to_pylist() for name in names})
+
+    @cached_property
     def _categories(self) -> sparse.csr_array:
         lists = self.run.items["categories"].to_pylist()
-        names = sorted({name for names in lists for name in names})
+        names = self._category_names
         place = {name: number for number, name in enumerate(names)}
         pairs = [(item, place[name]) for item, mine in enumerate(lists) for name in mine]
         rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
@@ -275,17 +282,22 @@ class Measures:
         counts = np.asarray(self._categories.sum(axis=1)).reshape(-1)
         share = sparse.diags_array(1 / np.maximum(counts, 1)) @ self._categories
         sessions = sparse.csr_array(
-            (np.ones(len(self.item)), (self.event_session, self.item)),
-            shape=(len(self.sessions), len(counts)),
+            (np.ones(len(self.item)), (self.event_session, self.item)), shape=(len(self.sessions), len(counts))
         )
-        shown = (sessions @ share).toarray()
-        mass = shown.sum(axis=1, keepdims=True)
-        wanted = self._history[1][self.session_user]
-        if not wanted.shape[1]:
-            return np.full(len(shown), np.nan)
-        mixed = 0.99 * shown / np.maximum(mass, 1e-12) + 0.01 * wanted
-        terms = np.where(wanted > 0, wanted * np.log2(np.maximum(wanted, 1e-12) / np.maximum(mixed, 1e-12)), 0.0)
-        return np.where((mass[:, 0] > 0) & (wanted.sum(axis=1) > 0), terms.sum(axis=1), np.nan)
+        blocks = []
+        for begin in range(0, len(self.sessions), BLOCK):
+            shown = (sessions[begin : begin + BLOCK] @ share).toarray()
+            wanted = self._tastes[self.session_user[begin : begin + BLOCK]].toarray()
+            blocks.append(_divergence(shown, wanted))
+        return np.concatenate(blocks) if blocks else np.empty(0)
+
+
+def _divergence(shown: FloatArray, wanted: FloatArray) -> FloatArray:
+    """Return the divergence of each row of shown weights from the shares wanted; NaN where either is nothing."""
+    mass = shown.sum(axis=1, keepdims=True)
+    mixed = 0.99 * shown / np.maximum(mass, 1e-12) + 0.01 * wanted
+    terms = np.where(wanted > 0, wanted * np.log2(np.maximum(wanted, 1e-12) / np.maximum(mixed, 1e-12)), 0.0)
+    return np.where((mass[:, 0] > 0) & (wanted.sum(axis=1) > 0), terms.sum(axis=1), np.nan)
 
 
 class Measured(NamedTuple):
@@ -309,11 +321,22 @@ def measure(run: RunDir) -> Measured:
         offline = offline_metrics(run.rankings[label]) if label in run.rankings else {}
         result[label] = {name: _plain(interval) for name, interval in (ordered | offline).items()}
     comparisons = _compare(measures.policies, values[:, :, [names.index(name) for name in HEADLINE]])
-    pages = {
-        label: {name: [_plain(one) for one in found] for name, found in measures.by_page(policy).items()}
-        for policy, label in enumerate(measures.policies)
-    }
-    return Measured(result, comparisons, pages)
+    return Measured(result, comparisons, _by_page(measures))
+
+
+def _by_page(measures: Measures) -> dict[str, dict[str, list[Plain]]]:
+    """Return the page metrics of every policy, as far as anybody came."""
+    values = measures.by_page
+    intervals = iter(means(values.reshape(len(values), -1)))
+    result: dict[str, dict[str, list[Plain]]] = {}
+    for label in measures.policies:
+        result[label] = {name: [] for name in measures.page_values}
+        for _ in range(values.shape[2]):
+            for told in result[label].values():
+                interval = next(intervals)
+                if interval.n:
+                    told.append(_plain(interval))
+    return result
 
 
 def session_table(run: RunDir) -> pa.Table:
@@ -333,6 +356,8 @@ def session_table(run: RunDir) -> pa.Table:
 def offline_metrics(ranking: pa.Table) -> dict[str, Interval]:
     """Return recall, NDCG, hit rate and reciprocal rank over the users of an offline ranking."""
     users, user = _coded(ranking["user_id"])
+    if not users:
+        return {}  # nobody has held-out items
     rank = ranking["rank"].to_numpy()
     k = int(rank.max()) + 1
     relevant = ranking["relevant"].to_numpy(zero_copy_only=False).astype(float)
@@ -393,6 +418,15 @@ def _compare(policies: Sequence[str], values: FloatArray) -> list[dict[str, obje
         for column, name in enumerate(HEADLINE)
         if by_metric[column][pair].n
     ]
+
+
+def _means(values: FloatArray, place: IntArray, shape: tuple[int, ...]) -> FloatArray:
+    """Return the mean of the values that share a place; NaN counts for nothing, and where nothing is."""
+    known = np.isfinite(values)
+    size = math.prod(shape)
+    total = np.bincount(place[known], values[known], size)
+    count = np.bincount(place[known], minlength=size)
+    return np.divide(total, count, out=np.full(size, np.nan), where=count > 0).reshape(shape)
 
 
 def _plain(interval: Interval) -> Plain:

@@ -50,7 +50,7 @@ class Reaction:
     exits: BoolArray  # [B]
     causes: WordArray  # [B], why they left; '' for those who stay
     known: BoolArray | None = None  # [B, K], False where the answer is a guess; None where all are known
-    words: Sequence[str] | None = None  # [B], what they say, where they have words
+    words: Sequence[str | None] | None = None  # [B], what they say, where they have words
 
 
 @dataclass(frozen=True, slots=True, eq=False)

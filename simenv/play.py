@@ -6,37 +6,37 @@ import numpy as np
 
 from .arrays import FloatArray, IntArray
 from .context import Context
+from .errors import blame
 from .loop import PageLoop
 from .pages import Turn
 from .policy import Chancy, Observer, Policy
 
 
 def play(
-    loop: PageLoop, policy: Policy, users: IntArray, seed: int, *, batch_size: int
+    loop: PageLoop, policy: Policy, users: IntArray, seed: int, *, batch_size: int, label: str = "policy"
 ) -> Iterator[tuple[int, list[Turn]]]:
     """Yield, a batch of users at a time, their number and every turn of their sessions.
 
-    A policy that observes may answer later users by what it saw of earlier ones, so its users come in one
-    piece: half of them would not tell how to go on.
+    A policy that observes may answer one user by what it saw of others, so its users come in one batch.
     """
-    batches = [users[begin : begin + batch_size] for begin in range(0, len(users), batch_size)]
-    if not isinstance(policy, Observer):
-        for batch in batches:
-            yield len(batch), list(turns(loop, policy, batch, seed))
-    elif batches:
-        yield len(users), [turn for batch in batches for turn in turns(loop, policy, batch, seed)]
+    size = len(users) if isinstance(policy, Observer) else batch_size
+    for begin in range(0, len(users), max(size, 1)):
+        batch = users[begin : begin + size]
+        yield len(batch), list(turns(loop, policy, batch, seed, label))
 
 
-def turns(loop: PageLoop, policy: Policy, users: IntArray, seed: int) -> Iterator[Turn]:
+def turns(loop: PageLoop, policy: Policy, users: IntArray, seed: int, label: str) -> Iterator[Turn]:
     """Yield the turns of users who enter together, until the last has left."""
     loop.enter(users, seed)
     here = np.arange(len(users))
     while len(here):
         context = loop.context(here)
-        items = np.asarray(policy.recommend(context, loop.page_size))
-        turn = loop.turn(items, here, _propensities(policy, context, items))
+        with blame(label, "recommend"):
+            items = np.asarray(policy.recommend(context, loop.page_size))
+            turn = loop.turn(items, here, _propensities(policy, context, items))
         if isinstance(policy, Observer):
-            policy.observe(turn.page, turn.reaction)
+            with blame(label, "observe"):
+                policy.observe(turn.page, turn.reaction)
         yield turn
         here = here[~(turn.reaction.exits | turn.truncated)]
 

@@ -4,7 +4,7 @@ manifest.json     what was run: scenario, versions, seeds, the data's fingerprin
 scenario.yaml     the scenario with all values used
 events/ pages/    the event log
 items.parquet     item_id, title, categories, year, train_count
-users.parquet     user_id, train_count, mean_popularity, categories (shares of their history)
+users.parquet     user_id, train_count, mean_popularity, categories and their shares of the history
 rankings/         one file per policy: the offline ranking against held-out items
 metrics.json      {policy: {metric: {mean, low, high, n}}}
 pages.json        {policy: {metric: [{mean, low, high, n} of page 0, 1, …]}}; P_exit is the share who leave then
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy import sparse
 
 from .dataset import Dataset
 from .errors import RunError
@@ -144,20 +145,32 @@ def user_table(train: Dataset) -> pa.Table:
     counts = np.diff(train.starts)
     log = train.interactions
     popularity = np.bincount(log.users, train.popularity[log.items].astype(float), len(train.users))
-    matrix = train.catalog.category_matrix.astype(np.float64)
-    matrix /= np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    taste = np.zeros((len(train.users), matrix.shape[1]))
-    for category in range(matrix.shape[1]):
-        taste[:, category] = np.bincount(log.users, matrix[log.items, category], len(train.users))
-    taste /= np.maximum(taste.sum(axis=1, keepdims=True), 1e-12)
+    tastes = _tastes(train)
+    names = np.array(train.catalog.category_names, dtype=object)
+    starts = pa.array(tastes.indptr.astype(np.int32))
     return pa.table(
         {
             "user_id": pa.array(train.users.ids.tolist()),
             "train_count": counts.astype(np.int64),
             "mean_popularity": popularity / np.maximum(counts, 1),
-            "categories": pa.array(taste.tolist(), pa.list_(pa.float64())),
+            "categories": pa.ListArray.from_arrays(starts, pa.array(names[tastes.indices], pa.string())),
+            "shares": pa.ListArray.from_arrays(starts, pa.array(tastes.data)),
         }
     )
+
+
+def _tastes(train: Dataset) -> sparse.csr_array:
+    """Return the share of each category in each user's history, an item's weight split among its categories."""
+    log, catalog = train.interactions, train.catalog
+    shape = (len(train.users), len(catalog))
+    histories = sparse.csr_array((np.ones(len(log)), (log.users, log.items)), shape=shape)
+    matrix = sparse.csr_array(catalog.category_matrix.astype(np.float64))
+    weight = sparse.diags_array(1 / np.maximum(np.asarray(matrix.sum(axis=1)).reshape(-1), 1))
+    total = sparse.csr_array(histories @ (weight @ matrix))
+    mass = np.maximum(np.asarray(total.sum(axis=1)).reshape(-1), 1e-12)
+    shares = sparse.csr_array(sparse.diags_array(1 / mass) @ total)
+    shares.sort_indices()
+    return shares
 
 
 Metrics = Mapping[str, Mapping[str, Mapping[str, float]]]  # policy, metric, {mean, low, high, n}

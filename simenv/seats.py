@@ -9,7 +9,7 @@ import numpy as np
 from .arrays import FloatArray, GradeArray, IntArray
 from .chance import key, mix_one
 from .dataset import Dataset, grades_of
-from .errors import SimenvError
+from .errors import PageError, SimenvError
 from .eventlog import EventLog
 from .loop import PageLoop
 from .pages import EMPTY, Grade, Page, Reaction, Turn
@@ -65,14 +65,24 @@ class Seats:
         page_size: int,
         max_pages: int,
         history: int,
+        leave_out_past: bool = True,
+        leave_out_shown: bool = True,
         log: EventLog | None = None,
         policy: str = "agent",
     ) -> None:
         if history < 1:
             raise SimenvError(f"history is {history}; it must be at least 1")
-        self.loop = PageLoop(dataset, population, page_size=page_size, max_pages=max_pages)
+        self.loop = PageLoop(
+            dataset,
+            population,
+            page_size=page_size,
+            max_pages=max_pages,
+            leave_out_past=leave_out_past,
+            leave_out_shown=leave_out_shown,
+        )
         self.dataset = dataset
         self.length = history
+        self.begun = False  # whether anybody has taken a seat yet
         self.visitors = np.flatnonzero(np.diff(dataset.starts) > 0).astype(np.int32)
         if not len(self.visitors):
             raise SimenvError(f"{dataset.name}: nobody has a history, so nobody can take a seat")
@@ -82,6 +92,7 @@ class Seats:
     def fill(self, seeds: IntArray, users: IntArray | None = None) -> None:
         """Seat somebody new in every seat; each seat's seed decides who comes, and their luck."""
         count = len(seeds)
+        self.begun = True
         self.first_seeds = np.array(seeds, dtype=np.int64)
         self.visits = np.full(count, -1, dtype=np.int64)
         self.seeds = np.empty(count, dtype=np.int64)
@@ -90,8 +101,13 @@ class Seats:
         self.loop.enter(comers, self.seeds)
         self.history, self.grades = self._past(comers)
 
-    def renew(self, seats: IntArray) -> None:
-        """Seat the next user in these seats."""
+    def renew(self, seats: IntArray, seeds: IntArray | None = None) -> None:
+        """Seat the next user in these seats, or the first of these seeds."""
+        if not self.begun:
+            raise PageError("nobody has a seat yet; call reset() without a mask first")
+        if seeds is not None:
+            self.first_seeds[seats] = seeds
+            self.visits[seats] = -1
         comers = _next_visits(seats, self.first_seeds, self.visits, self.seeds, self.visitors)
         self.loop.reseat(seats, comers, self.seeds[seats])
         # New arrays here and below, so that what was seen before stays as it was.
@@ -165,8 +181,9 @@ class Recorder:
         self.policy = policy
         self.dataset = dataset
         self.open: dict[int, list[Turn]] = {}
-        self.finished: dict[int, list[list[Turn]]] = {}
-        self.known: dict[int, set[object]] = {}  # by seed, the ids of the users whose sessions are told
+        self.finished: dict[int, list[Turn]] = {}
+        self.waiting = 0  # finished sessions that are not in the log yet
+        self.known = log.sessions(policy)
 
     def add(self, turn: Turn, seeds: IntArray) -> None:
         """Take note of a turn, user by user."""
@@ -177,24 +194,22 @@ class Recorder:
             self.open.setdefault(seat, []).append(_row(turn, row))
             if done[row]:
                 self._finish(int(seeds[row]), int(turn.page.users[row]), self.open.pop(seat))
-        if sum(map(len, self.finished.values())) >= LOG_AFTER:
+        if self.waiting >= LOG_AFTER:
             self.flush()
 
     def _finish(self, seed: int, user: int, session: list[Turn]) -> None:
-        if seed not in self.known:
-            self.known[seed] = self.log.finished(self.policy, seed)
-        name = self.dataset.users.ids[user]
-        if name in self.known[seed]:
+        name = self.dataset.users.ids[user]  # a numpy integer is equal to, and hashes as, the log's plain one
+        if (seed, name) in self.known:
             LOG.info("user %s with seed %d is in the log already; the first session stands", name, seed)
             return
-        self.known[seed].add(name)
-        self.finished.setdefault(seed, []).append(session)
+        self.known.add((seed, name))
+        self.finished.setdefault(seed, []).extend(session)
+        self.waiting += 1
 
     def flush(self) -> None:
         """Write the finished sessions."""
-        for seed, sessions in self.finished.items():
-            self.log.write(self.policy, seed, self.dataset, [turn for turns in sessions for turn in turns])
-        self.finished = {}
+        self.log.write_seeds(self.policy, self.dataset, self.finished)
+        self.finished, self.waiting = {}, 0
 
 
 def _row(turn: Turn, row: int) -> Turn:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import IntArray, WordArray
+from .arrays import WordArray
 from .dataset import Dataset
 from .errors import DataError
 from .interactions import NO_TIME, Interactions
@@ -69,8 +69,3 @@ def _cut(dataset: Dataset, words: WordArray, protocol: str) -> Split:
     if not len(train):
         raise DataError(f"{dataset.name}: nothing left to train on when split {protocol}")
     return Split(dataset.only(train), log[words == "valid"], log[words == "test"], protocol)
-
-
-def held_out_users(split: Split) -> IntArray:
-    """Return the users who have at least one test row."""
-    return np.unique(split.test.users)

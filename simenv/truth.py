@@ -22,8 +22,14 @@ class Truth:
     draw: float = -1.2  # of an item without appeal or relevance, on the scale of log-odds
 
     def relevance(self, users: IntArray) -> FloatArray:
-        """Return how well each item suits each user: [B, I], 0 for neither here nor there."""
-        return self.tastes[users] @ self.traits.T
+        """Return how well each item suits each user: [B, I], 0 for neither here nor there.
+
+        Summed one trait after the other, so that a user's digits are the same in every company.
+        """
+        suits = np.zeros((len(users), len(self.traits)), dtype=np.float32)
+        for taste, trait in zip(self.tastes[users].T, self.traits.T, strict=True):
+            suits += taste[:, None] * trait
+        return suits
 
     def likes(self, users: IntArray, from_rating: float = 3.5) -> FloatArray:
         """Return how likely each user, looking at each item, is to view and like it: [B, I]."""
