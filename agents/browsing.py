@@ -180,6 +180,7 @@ def _browse(  # type: ignore[no-untyped-def]
                 draws[rank] += view * traits[part, rank]
                 joys[rank] += joy * traits[part, rank]
                 sames[rank] += much * traits[part, rank]
+        page_luck = luck[seat] ^ PAGE_BITS[numbers[place] % len(PAGE_BITS)]
         worth, alike = np.float32(0), np.float32(0)
         for rank, item in enumerate(items[place]):
             grades[place, rank] = UNSEEN
@@ -192,7 +193,7 @@ def _browse(  # type: ignore[no-untyped-def]
             alike += weights[rank] * same
             worth += np.float32(0.25) * weights[rank] * draw / (np.float32(2) + abs(draw))
             # He looks anew on every page, but what he makes of an item stays.
-            glance = (bits[item] ^ luck[seat] ^ PAGE_BITS[numbers[place] % len(PAGE_BITS)]) * ODD
+            glance = (bits[item] ^ page_luck) * ODD
             chance = (bits[item] ^ luck[seat]) * ODD
             chance = (chance ^ (chance >> S32)) * ODD
             if NOISE[glance >> S48] >= look_odds[rank]:
@@ -215,7 +216,7 @@ def _browse(  # type: ignore[no-untyped-def]
         satisfaction[place] = np.float32(5.5) + np.float32(4.5) * content
 
         tired, sated, let_down = tiring * numbers[place], boring_weight * alike, -disappointing * mood
-        drawn = (PAGE_BITS[numbers[place] % len(PAGE_BITS)] ^ luck[seat]) * ODD
+        drawn = page_luck * ODD
         causes[place] = 0
         if NOISE[drawn >> S48] < rest[STAY_AT] + tired + sated + let_down:
             reason = max(tired, sated, let_down)

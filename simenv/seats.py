@@ -118,14 +118,8 @@ class Seats:
         """Show the users in these seats (by default all) a page each."""
         turn = self.loop.turn(items, seats)
         shown, grades = turn.page.items, turn.reaction.grades
-        if seats is None:
-            self.history = np.concatenate((self.history, shown), axis=1)[:, -self.length :]
-            self.grades = np.concatenate((self.grades, grades), axis=1)[:, -self.length :]
-        else:
-            self.history = self.history.copy()
-            self.grades = self.grades.copy()
-            self.history[seats] = np.concatenate((self.history[seats], shown), axis=1)[:, -self.length :]
-            self.grades[seats] = np.concatenate((self.grades[seats], grades), axis=1)[:, -self.length :]
+        self.history = _moved_on(self.history, turn.page.seats, shown)
+        self.grades = _moved_on(self.grades, turn.page.seats, grades)
         if self._recorder is not None:
             self._recorder.add(turn, self.seeds[turn.page.seats])
         return turn
@@ -155,6 +149,18 @@ def _next_visits(seats, first_seeds, visits, seeds, visitors):  # type: ignore[n
         fresh = mix_one(mix_one(SEED_KEY, first), visit) >> np.uint64(33)
         seeds[seat] = first if visit == 0 else np.int64(fresh)
     return comers
+
+
+@numba.njit(cache=True)
+def _moved_on(past, seats, news):  # type: ignore[no-untyped-def]
+    """Return a copy in which these seats' rows end with the news."""
+    length = past.shape[1]
+    added = min(length, news.shape[1])
+    moved = past.copy()
+    for place, seat in enumerate(seats):
+        moved[seat, : length - added] = past[seat, added:]
+        moved[seat, length - added :] = news[place, news.shape[1] - added :]
+    return moved
 
 
 @numba.njit(cache=True)
