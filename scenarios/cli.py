@@ -39,7 +39,7 @@ def run(
     """Run a scenario: every policy before the same users, then metrics and a report."""
     from .progress import watching
     from .runner import run as run_scenario
-    from .scenario import read_scenario
+    from .scenario import homeless, read_scenario
 
     changes = [*(settings or []), *([f"seeds=[{seed}]"] if seed is not None else [])]
     chosen = read_scenario(scenario, changes)
@@ -47,7 +47,7 @@ def run(
     words = ["simenv", "run", scenario, *(word for change in changes for word in ("--set", change))]
     try:
         with watching() as watch:
-            result = run_scenario(chosen, folder, resume=resume, command=shlex.join(words), watch=watch)
+            result = run_scenario(chosen, folder, resume=resume, command=homeless(shlex.join(words)), watch=watch)
     except KeyboardInterrupt:
         print(f"\nstopped; go on with the same command and --resume ({folder})", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -1,6 +1,7 @@
 """What a scenario file may say, and how it is read: errors name the file, the line, the key and the remedy."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -76,6 +77,11 @@ class DatasetPart(BaseModel):
         """What the world or the reader takes."""
         return dict(self.model_extra or {})
 
+    @field_validator("path")
+    @classmethod
+    def _without_home(cls, path: str | None) -> str | None:
+        return None if path is None else homeless(path)
+
     @model_validator(mode="after")
     def _one_source(self) -> "DatasetPart":
         if (self.name is None) == (self.path is None):
@@ -129,6 +135,12 @@ class Scenario(Part):
     def text(self) -> str:
         """Return the scenario as YAML with all values used."""
         return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def homeless(text: str) -> str:
+    """Return a text in which the user's own folder is `~`: what a run writes may be passed on."""
+    home = str(Path.home())
+    return re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text) if len(home) > 1 else text
 
 
 def shipped() -> dict[str, Path]:

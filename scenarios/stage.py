@@ -1,6 +1,7 @@
 """What a scenario's policies and population have in common: the data, the split, and who takes part."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def open_world(part: DatasetPart) -> tuple[Dataset, Truth | None]:
             raise SimenvError(f"dataset films with options {part.options}: {error}") from None
         return world.dataset, world.truth
     try:
-        return open_dataset(str(part.path), **part.options), None
+        return open_dataset(Path(str(part.path)).expanduser(), **part.options), None
     except TypeError as error:
         raise SimenvError(f"dataset {part.path} with options {part.options}: {error}") from None
 

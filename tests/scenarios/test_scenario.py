@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from simenv.errors import ScenarioError, SimenvError
-from simenv.scenarios.scenario import Scenario, read_scenario, shipped
+from simenv.scenarios.scenario import Scenario, homeless, read_scenario, shipped
 from simenv.scenarios.stage import open_world
 
 GOOD = """\
@@ -233,3 +233,12 @@ def test_a_scenario_written_out_is_the_same_scenario(tmp_path: Path, name: str):
 def test_a_data_set_that_cannot_be_opened_is_told(tiny: Callable[..., Scenario], dataset: dict, told: str):
     with pytest.raises(SimenvError, match=told):
         open_world(tiny(dataset=dataset).dataset)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("/home/ann/ml-1m", "~/ml-1m"), ("/home/anna/ml-1m", "/home/anna/ml-1m"), ("run --out /home/ann", "run --out ~")],
+)
+def test_a_home_is_not_named(monkeypatch: pytest.MonkeyPatch, text: str, told: str):
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert homeless(text) == told
