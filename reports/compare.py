@@ -69,8 +69,17 @@ class RunComparison:
     notes: Sequence[tuple[str, Note]]  # status and fidelity of each run, by its name
 
 
-def compare_runs(one: RunDir, other: RunDir) -> RunComparison:
-    """Compare two runs policy by policy on the users they share; refuse if they share none."""
+def compare_runs(one: RunDir, other: RunDir, *, force: bool = False) -> RunComparison:
+    """Compare two runs policy by policy on the users they share; refuse if they share none.
+
+    Runs on other data share ids at most, not users, and are refused unless `force` says otherwise.
+    """
+    prints = [run.manifest.get("dataset", {}).get("fingerprint") for run in (one, other)]
+    if prints[0] != prints[1] and not force:
+        raise RunError(
+            f"{one.folder} and {other.folder}: the data differ, so users of one id need not be the same people;"
+            " compare runs on the same data and split, or --force it"
+        )
     tables = session_table(one), session_table(other)
     before, after = (set(table["policy"].to_pylist()) for table in tables)
     labels = [label for label in dict.fromkeys(tables[0]["policy"].to_pylist()) if label in after]

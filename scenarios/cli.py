@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simenv import __version__
 from simenv.errors import SimenvError
 
 from . import data_commands
@@ -24,6 +25,14 @@ app = typer.Typer(
 )
 app.add_typer(data_commands.app, name="data", help="List, describe, import and check data sets.")
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder.", metavar="DIR")]
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False) -> None:
+    """A wind tunnel for recommenders: simulated users browse pages of recommendations."""
+    if version:
+        print(f"simenv {__version__}")
+        raise typer.Exit
 
 
 @app.command()
@@ -45,6 +54,7 @@ def run(
     chosen = read_scenario(scenario, changes)
     folder = out or Path("runs") / chosen.name
     words = ["simenv", "run", scenario, *(word for change in changes for word in ("--set", change))]
+    words += ["--out", str(out)] if out else []
     try:
         with watching() as watch:
             result = run_scenario(chosen, folder, resume=resume, command=homeless(shlex.join(words)), watch=watch)
@@ -61,6 +71,7 @@ def report(folder: RunFolder) -> None:
     from simenv.rundir import RunDir
 
     result = RunDir.open(folder)
+    result.check_whole()
     write_report(result)
     _show(result)
 
@@ -84,6 +95,7 @@ def compare(
     one: RunFolder,
     other: RunFolder,
     markdown: Annotated[bool, typer.Option("--markdown", help="Write Markdown instead of a table.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compare even runs on different data.")] = False,
 ) -> None:
     """Compare two runs on the users they share."""
     from rich.console import Console
@@ -91,7 +103,7 @@ def compare(
     from simenv.reports.compare import compare_runs, comparison_markdown, comparison_table
     from simenv.rundir import RunDir
 
-    found = compare_runs(RunDir.open(one), RunDir.open(other))
+    found = compare_runs(RunDir.open(one), RunDir.open(other), force=force)
     if markdown:
         print(comparison_markdown(found), end="")
         return
@@ -144,6 +156,10 @@ def _show(result: "RunDir") -> None:
     console = Console()
     for line in verdict_lines(result):
         console.print(line)
+    for label, count in result.manifest.get("empty_places", {}).items():
+        if count:
+            told = f"{label} left {count} places empty: it had nothing to show there, or what was shown before"
+            console.print(told, markup=False, highlight=False)
     console.print(
         "", policy_table(result, console.width), f"\nreport: {result.folder / 'report.html'}", highlight=False
     )

@@ -1,6 +1,8 @@
 """What `gymnasium.make("simenv/Page-v0")` makes, from names that a user may type."""
 
+import inspect
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -19,13 +21,24 @@ DEFAULT = {"name": "page", "dataset": {"name": "films"}, "policies": ["random"]}
 def page_env(**settings: Any) -> PageEnv:
     """Return a single environment; see `cast` for the settings."""
     dataset, population, rest = cast(settings)
+    _check_settings(PageEnv, rest)
     return PageEnv(dataset, population, **rest)
 
 
 def page_vector_env(num_envs: int = 1, **settings: Any) -> PageVectorEnv:
     """Return a vector environment; see `cast` for the settings."""
     dataset, population, rest = cast(settings)
+    _check_settings(PageVectorEnv, rest)
     return PageVectorEnv(dataset, population, num_envs=num_envs, **rest)
+
+
+def _check_settings(environment: type[PageEnv] | type[PageVectorEnv], settings: Mapping[str, Any]) -> None:
+    """Say so when an environment takes no setting of this name."""
+    own = [name for name in inspect.signature(environment).parameters if name != "num_envs"]
+    known = list(dict.fromkeys(["scenario", "dataset", "split", "population", *own]))
+    for name in settings:
+        if name not in known:
+            raise ScenarioError(f"no setting '{name}' of an environment; there are {', '.join(known)}")
 
 
 def cast(settings: dict[str, Any]) -> tuple[Dataset, Population, dict[str, Any]]:
@@ -42,7 +55,7 @@ def cast(settings: dict[str, Any]) -> tuple[Dataset, Population, dict[str, Any]]
     source = rest.pop("scenario", None)
     changes = {name: rest.pop(name) for name in ("dataset", "split", "population") if name in rest}
     if isinstance(changes.get("dataset"), str):
-        changes["dataset"] = {"name": changes["dataset"]}
+        changes["dataset"] = {"name" if changes["dataset"] == "films" else "path": changes["dataset"]}
     if source is not None:
         scenario = read_scenario(source, [f"{name}={json.dumps(value)}" for name, value in changes.items()])
         told = ("page_size", "max_pages", "leave_out_past", "leave_out_shown")

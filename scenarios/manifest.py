@@ -1,11 +1,11 @@
 """What a run's folder says of the run: enough to repeat it, and to tell it from another."""
 
 import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 import simenv
 from simenv.errors import RunError
@@ -49,7 +49,8 @@ def make_manifest(stage: Stage, command: str) -> dict[str, Any]:
         "fidelity": NOT_MEASURED,
         "empty_places": {},
         "seconds": {},
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "pyarrow": pa.__version__},
+        "versions": {"python": platform.python_version(), "numpy": np.__version__}
+        | {name: version(name) for name in ("scipy", "numba", "pyarrow")},
         "command": command,
     }
 

@@ -71,6 +71,7 @@ def run(
 
 def rescore(result: RunDir) -> None:
     """Write a run's metrics and comparisons again, from its log alone."""
+    result.check_whole()
     found = measure(result)
     result.write_json("metrics.json", found.metrics)
     result.write_json("comparisons.json", found.comparisons)

@@ -20,6 +20,13 @@ from pydantic_core import ErrorDetails
 
 from simenv.errors import ScenarioError
 
+REMEDIES = {
+    "too_short": "empty; give at least 1",
+    "string_pattern_mismatch": "use letters, digits, '.', '_' and '-', and begin with a letter or digit",
+    "model_type": "should be a name, or a mapping with a name",
+    "dict_type": "should be a mapping of keys to values",
+    "list_type": "should be a list",
+}
 SHIPPED = Path(__file__).parent / "files"
 SPLITS = ("leave-one-out", "time", "published")
 MOST_DEEP = 20
@@ -154,7 +161,9 @@ def read_scenario(source: str, settings: Sequence[str] = ()) -> Scenario:
     if not path.is_file() and source in shipped():
         path = shipped()[source]
     if not path.is_file():
-        raise ScenarioError(f"{source}: no such scenario file; shipped scenarios are {', '.join(shipped())}")
+        near = difflib.get_close_matches(source, shipped(), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ScenarioError(f"{source}: no such scenario file; shipped scenarios are {', '.join(shipped())}{hint}")
     shown = source if path == Path(source) else path.name
     try:
         text = path.read_text(encoding="utf-8")
@@ -187,6 +196,8 @@ def parse(text: str, shown: str) -> tuple[dict[str, Any], dict[Place, int]]:
         if node is not None:
             _walk(node, (), lines, shown)
         values = yaml.safe_load(text)
+    except RecursionError:
+        raise ScenarioError(f"{shown}: nested deeper than a scenario can be") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ScenarioError(f"{shown}, line {line}: not readable as YAML: {error.problem}") from None
@@ -243,6 +254,8 @@ def _lay(values: dict[str, Any], where: dict[Place, str], setting: str) -> None:
         part[place[-1]] = value
     except (IndexError, TypeError):
         raise ScenarioError(f"--set {setting}: nothing stands at {dotted}") from None
+    for known in [one for one in where if one[: len(place)] == place]:
+        del where[known]  # what the file said there is gone
     where[place] = f"--set {setting}"
     sources: dict[Place, str] = {("dataset", "path"): "name", ("dataset", "name"): "path"}
     if sources.get(place) in part:  # another source: the options of the old one say nothing to it
@@ -265,7 +278,7 @@ def _problem(details: ErrorDetails, where: Mapping[Place, str], shown: str) -> s
         return f"{spot}, {name}: unknown key; {hint}"
     if kind == "missing":
         return f"{spot}, {name}: missing; a scenario needs it"
-    message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = REMEDIES.get(kind) or details["msg"].removeprefix("Value error, ").removeprefix("Input ")
     given = details["input"]
     told = "" if isinstance(given, (dict, list)) else f"is {given!r}; "
     return f"{spot}, {name}: {told}{message[:1].lower()}{message[1:]}" if name else f"{spot}: {message}"

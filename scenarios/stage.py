@@ -61,7 +61,7 @@ def open_world(part: DatasetPart) -> tuple[Dataset, Truth | None]:
         try:
             world = films_world(**part.options)
         except TypeError as error:
-            raise SimenvError(f"dataset films with options {part.options}: {error}") from None
+            raise SimenvError(f"dataset films: {error}; it takes users, items and seed, all whole numbers") from None
         return world.dataset, world.truth
     try:
         return open_dataset(Path(str(part.path)).expanduser(), **part.options), None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .arrays import BoolArray, FloatArray, IntArray
 from .context import Context
 from .dataset import Dataset
-from .errors import PageError
+from .errors import PageError, SimenvError
 from .eventlog import EventLog
 from .pages import GRADE_WORDS, Grade, Turn
 from .population import Population
@@ -65,6 +65,8 @@ class PageEnv(gym.Env[Observation, NDArray[np.int64]]):
             policy=policy,
         )
         self.reward = reward_of(reward)
+        if render_mode not in (None, "ansi"):
+            raise SimenvError(f"render_mode is {render_mode!r}; it can be 'ansi' or None")
         self.observation_space, self.action_space = page_spaces(dataset, page_size, max_pages, history)
         self.render_mode = render_mode
         self._last: Turn | None = None
@@ -150,6 +152,8 @@ class PageVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
+        if num_envs < 1:
+            raise SimenvError(f"num_envs is {num_envs}; it must be at least 1")
         self.num_envs = num_envs
         self.seats = Seats(
             dataset,
@@ -163,6 +167,8 @@ class PageVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             policy=policy,
         )
         self.reward = reward_of(reward)
+        if render_mode not in (None, "ansi"):
+            raise SimenvError(f"render_mode is {render_mode!r}; it can be 'ansi' or None")
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": ["ansi"]}
         self.render_mode = render_mode

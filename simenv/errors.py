@@ -45,5 +45,5 @@ def blame(who: str, deed: str) -> Iterator[None]:
     except SimenvError as error:
         error.args = (f"{who}, {deed}: {error}",)
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SimenvError(f"{who} failed in {deed}: {type(error).__name__}: {error}") from error

@@ -32,6 +32,8 @@ class PageLoop:
         leave_out_past: bool = True,
         leave_out_shown: bool = True,
     ) -> None:
+        if not (isinstance(page_size, int | np.integer) and isinstance(max_pages, int | np.integer)):
+            raise PageError(f"page_size {page_size!r} and max_pages {max_pages!r} must be whole numbers")
         if page_size < 1:
             raise PageError(f"page_size is {page_size}; it must be at least 1")
         if not 1 <= max_pages <= MAX_PAGES:

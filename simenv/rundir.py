@@ -29,6 +29,8 @@ from .dataset import Dataset
 from .errors import RunError
 from .eventlog import EventLog
 
+SHAPES = {"metrics.json": dict, "pages.json": dict, "comparisons.json": list}
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -51,7 +53,24 @@ class RunDir:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """What was run."""
-        return dict(self.read_json("manifest.json"))
+        content = self.read_json("manifest.json")
+        if not isinstance(content, dict) or not isinstance(content.get("policies"), list):
+            raise RunError(f"{self.folder / 'manifest.json'}: it tells of no run; the file is damaged")
+        return content
+
+    def check_whole(self) -> None:
+        """Say so when sessions of a finished run are missing from its log."""
+        manifest = self.manifest
+        if manifest.get("status") != "complete":
+            return
+        wanted = manifest["users"] * len(manifest["seeds"])
+        for policy in manifest["policies"]:
+            there = len(self.log.sessions(policy["label"]))
+            if there != wanted:
+                raise RunError(
+                    f"{self.folder}: its log holds {there} sessions of '{policy['label']}' where the run had {wanted};"
+                    " a part is missing. `simenv run` with the same settings and --resume plays them again"
+                )
 
     @cached_property
     def events(self) -> pa.Table:
@@ -77,19 +96,22 @@ class RunDir:
     def rankings(self) -> dict[str, pa.Table]:
         """Each policy's offline ranking: user_id, rank, item_id, relevant, relevant_count; {} if none was made."""
         paths = sorted((self.folder / "rankings").glob("*.parquet"))
-        return {path.stem: pq.read_table(path) for path in paths}
+        return {path.stem: self._table(f"rankings/{path.name}") for path in paths}
 
     def read_json(self, name: str) -> Any:
         """Return what a JSON file of the run says."""
         path = self.folder / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError(
                 f"{path}: missing; `simenv rescore {self.folder}` writes what follows from the log"
             ) from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise RunError(f"{path}: not readable as JSON ({error}); the file is damaged") from None
+        if not isinstance(content, SHAPES.get(name, object)):
+            raise RunError(f"{path}: not what belongs there; `simenv rescore {self.folder}` writes it again")
+        return content
 
     def write_json(self, name: str, content: object) -> None:
         """Write a JSON file of the run in one move."""
@@ -123,7 +145,10 @@ class RunDir:
         try:
             return pq.read_table(self.folder / name)
         except (OSError, pa.ArrowInvalid) as error:
-            raise RunError(f"{self.folder / name}: missing or damaged ({error})") from None
+            raise RunError(
+                f"{self.folder / name}: missing or damaged; `simenv run` with the same settings and --resume writes it"
+                f" again, once it is removed ({type(error).__name__})"
+            ) from None
 
 
 def item_table(train: Dataset) -> pa.Table:

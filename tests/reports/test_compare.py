@@ -52,9 +52,9 @@ def test_like_runs_need_no_warning(make_run: MakeRun):
 def test_other_data_pages_or_users_are_warned_of(make_run: MakeRun):
     later = make_run(folder="later", dataset={"name": "hand-made", "fingerprint": "zzz"}, page_size=5)
 
-    comparison = compare_runs(make_run(), later)
-
-    (warning,) = comparison.warnings
+    with pytest.raises(RunError, match="the data differ"):
+        compare_runs(make_run(), later)
+    (warning,) = (comparison := compare_runs(make_run(), later, force=True)).warnings
     assert "the data differ" in warning
     assert "the page size differs" in warning
     assert "not due to the policies alone" in warning

@@ -172,8 +172,8 @@ def test_a_bound_is_marked_and_never_best(make_run: MakeRun):
     assert "best" not in row
 
 
-def test_a_manifest_with_nothing_in_it_is_enough(run: RunDir):
-    run.write_json("manifest.json", {})
+def test_a_manifest_with_next_to_nothing_in_it_is_enough(run: RunDir):
+    run.write_json("manifest.json", {"policies": []})
 
     page = report(RunDir.open(run.folder))
 

@@ -222,3 +222,37 @@ def test_a_policy_may_lie_beside_the_scenario(tmp_path: Path, tiny_file: TinyFil
     words = [Path(sys.executable).with_name("simenv"), "run", tiny_file(policies=["mine:Mine"])]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_part_that_was_lost_is_missed(simenv: Command, tiny_file: TinyFile):
+    simenv("run", tiny_file(), "--out", "run")
+    next(Path("run/pages").glob("part-*")).unlink()
+    for command in ("rescore", "report"):
+        answer = simenv(command, "run")
+        assert answer.code == 2
+        assert "a part is missing" in answer.error
+    assert simenv("run", tiny_file(), "--out", "run", "--resume").code == 0
+    assert simenv("rescore", "run").code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("manifest.json", "{}"), ("metrics.json", "[]"), ("comparisons.json", "{}"), ("rankings/pop.parquet", "PAR1")],
+)
+def test_a_run_whose_figures_are_damaged_is_told(simenv: Command, tiny_file: TinyFile, name: str, content: str):
+    simenv("run", tiny_file(policies=["pop", "random"]), "--out", "run")
+    Path("run", name).write_text(content)
+    answer = simenv("rescore" if name.startswith("rankings") else "report", "run")
+    assert answer.code == 2
+    assert name in answer.error
+
+
+def test_runs_on_other_data_are_not_compared_unless_forced(simenv: Command, tiny_file: TinyFile):
+    simenv("run", tiny_file(), "--out", "one")
+    simenv("run", tiny_file(dataset={"name": "films", "users": 41, "items": 80}), "--out", "other")
+    assert "the data differ" in simenv("compare", "one", "other").error
+    assert simenv("compare", "one", "other", "--force").code == 0
+
+
+def test_the_version_is_told(simenv: Command):
+    assert simenv("--version").out.startswith("simenv 0.")
