@@ -53,7 +53,8 @@ class PageLoop:
         self.users = np.array(users, dtype=np.int32)
         self.luck = luck_of(seeds, self.users)
         self.number = np.zeros(count, dtype=np.int32)
-        self.shown = np.empty((count, self.max_pages * self.page_size), dtype=np.int32)
+        # By page, then by seat: users on the same page lie side by side.
+        self.shown = np.empty((self.max_pages, count, self.page_size), dtype=np.int32)
         self.grades = np.empty(self.shown.shape, dtype=np.int8)
         self._seats = np.arange(count)
         self._marks = no_marks(count, self.item_count)  # what was shown
@@ -83,14 +84,17 @@ class PageLoop:
             raise PageError(NOBODY)
         here = self._seats if seats is None else seats
         number = self.number[here]
-        width = int(number.max(initial=0)) * self.page_size
-        past = np.arange(width) < number[:, None] * self.page_size  # the rest is of sessions gone by
+        count = int(number.max(initial=0))
+        shown, grades = (
+            record[:count, here].transpose(1, 0, 2).reshape(len(here), -1) for record in (self.shown, self.grades)
+        )
+        past = np.arange(shown.shape[1]) < number[:, None] * self.page_size  # the rest is of sessions gone by
         return Context(
             self.dataset,
             self.users[here],
             number,
-            np.where(past, self.shown[here, :width], EMPTY),
-            np.where(past, self.grades[here, :width], np.int8(Grade.UNSEEN)),
+            np.where(past, shown, EMPTY),
+            np.where(past, grades, np.int8(Grade.UNSEEN)),
             policy_luck(self.luck[here]),
             self.leave_out_past,
             self.leave_out_shown,
@@ -177,11 +181,9 @@ def _place(items, seats, marks, item_count, keep, placed, repeated):  # type: ig
 @numba.njit(cache=True)
 def _remember(items, reactions, seats, number, shown, grades):  # type: ignore[no-untyped-def]
     """Add a page and its grades to the session's record, and turn to the next page."""
-    size = items.shape[1]
     for row, seat in enumerate(seats):
-        begin = number[seat] * size
-        shown[seat, begin : begin + size] = items[row]
-        grades[seat, begin : begin + size] = reactions[row]
+        shown[number[seat], seat] = items[row]
+        grades[number[seat], seat] = reactions[row]
         number[seat] += 1
 
 

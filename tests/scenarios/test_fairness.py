@@ -1,5 +1,7 @@
 """What no policy may know, and what no company may change."""
 
+import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from simenv.loop import PageLoop, luck_of
 from simenv.recommenders.ease import Ease
 from simenv.rundir import RunDir
 from simenv.scenarios.environments import cast
+from simenv.scenarios.names import build
 from simenv.scenarios.runner import run
 from simenv.scenarios.scenario import Scenario
 
@@ -80,3 +83,26 @@ def test_a_policy_that_shows_nothing_is_measured_all_the_same(
     metrics = found.read_json("metrics.json")["pop"]
     assert metrics["coverage"]["mean"] == metrics["N_like"]["mean"] == 0
     assert metrics["P_view"]["mean"] is metrics["novelty"]["mean"] is None
+
+
+class Peeks:
+    """A stranger's policy that asks for the truth."""
+
+    def __init__(self, *, truth: object = None) -> None:
+        self.truth = truth
+
+
+def test_a_strangers_policy_is_not_lent_the_truth(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "stranger", sys.modules[__name__])
+    gifts = {"truth": films_world(users=40, items=80).truth}
+    assert build("policy", "stranger:Peeks", {}, gifts).truth is None
+    assert build("population", "stranger:Peeks", {}, gifts).truth is gifts["truth"]
+
+
+def test_a_run_touches_no_network(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a run reached for the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert run(tiny(), tmp_path / "run").manifest["status"] == "complete"
