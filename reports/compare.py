@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +23,7 @@ from .standings import CERTAIN, MAIN
 from .verdict import Note, status, trust
 
 IGNORED = ("seconds", "command", "status", "fidelity", "question", "empty_places", "policies")
+WIDE = 100  # letters of a terminal that holds every column
 CONFOUNDING = {
     "dataset.fingerprint": "the data differ",
     "dataset.split": "the split differs",
@@ -102,19 +104,19 @@ def compare_runs(one: RunDir, other: RunDir, *, force: bool = False) -> RunCompa
     return RunComparison(names, users, _corrected(changes), settings, _warnings(settings), _notes(names, one, other))
 
 
-def comparison_table(comparison: RunComparison) -> Table:
-    """Return the changes as a table for a terminal."""
-    one, other = comparison.names
+def comparison_table(comparison: RunComparison, width: int | None = None) -> Table:
+    """Return the changes as a table for a terminal of this width; a narrow one has no room for the two means."""
     beside = [f"{name}: {note.word}" for name, note in comparison.notes]
     table = Table(box=None, padding=(0, 1), caption=Text("\n".join(beside)), caption_justify="left")
-    for heading in ("policy", "metric"):
-        table.add_column(heading)
-    for heading in (one, other, "difference", "95 % interval", "corrected p"):
-        table.add_column(Text(heading), justify="right")
+    wide = (Console().width if width is None else width) >= WIDE
+    headings = ["policy", "metric", *comparison.names, "difference", "95 % interval", "corrected p"]
+    shown = [place for place in range(len(headings)) if wide or place not in (2, 3)]
+    for place in shown:
+        words = headings[place] if wide else headings[place].removesuffix("erence").removeprefix("corrected ")
+        table.add_column(Text(words), justify="left" if place < 2 else "right", no_wrap=True, overflow="ellipsis")
     for change in comparison.changes:
         cells = _cells(change)
-        style = "bold" if change.holds else ""
-        table.add_row(*(Text(cell) for cell in cells), style=style)
+        table.add_row(*(Text(cells[place]) for place in shown), style="bold" if change.holds else "")
     return table
 
 

@@ -110,9 +110,7 @@ def compare(
     console = Console()
     for warning in found.warnings:
         console.print(f"warning: {warning}", style="bold red", markup=False)
-    for name, note in found.notes:
-        console.print(f"{name}: {note.word}. {note.text}", markup=False, highlight=False)
-    console.print(f"\non {found.users} users of both runs", comparison_table(found), highlight=False)
+    console.print(f"\non {found.users} users of both runs", comparison_table(found, console.width), highlight=False)
     for setting in found.settings:
         console.print(f"{setting.name}: {setting.one} / {setting.other}", markup=False, highlight=False)
 

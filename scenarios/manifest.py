@@ -64,8 +64,17 @@ SAME = (
 def check_same(there: dict[str, Any], here: dict[str, Any], folder: Path) -> None:
     """Say so when the run in the folder is another one than that to be resumed."""
     for name in SAME:
-        if there.get(name) != here[name]:
+        before, now = _differing(there.get(name), here[name])
+        if before != now:
             raise RunError(
-                f"{folder}: cannot resume, the run there has {name} {there.get(name)} and this one {here[name]};"
+                f"{folder}: cannot resume, the run there has {name} {before} and this one {now};"
                 " use the same scenario and settings, or another --out"
             )
+
+
+def _differing(before: Any, now: Any) -> tuple[Any, Any]:
+    """Return two values, or of two mappings only the parts that differ."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return before, now
+    names = [name for name in before | now if before.get(name) != now.get(name)]
+    return {name: before.get(name) for name in names}, {name: now.get(name) for name in names}
