@@ -6,7 +6,7 @@ what he is used to lowers his mood; pages tire him and sameness bores him, and b
 
 All that is known of an item stands in one vector, all that is known of a user's session in one row,
 and what happens to a user on a page is one compiled loop over its places: nobody's page depends on
-who else looks at one. Chances are compared as log-odds: 16 bits of luck are looked up as the logistic
+who else looks at one. Chances are compared as log-odds: 13 bits of luck are looked up as the logistic
 noise that they stand for.
 """
 
@@ -27,9 +27,9 @@ from simenv.pages import Grade, Page, Reaction
 CAUSES = np.array(["", "tired", "bored", "disappointed", "called away"], dtype=object)
 LOGISTIC = float(np.sqrt(3) / np.pi)  # makes logistic noise of unit variance
 PAGE_BITS = mix(key(0, "leaving"), np.arange(4096))
-ODD, LOW16 = np.uint64(0xD6E8FEB86659FD93), np.uint64(0xFFFF)
-S16, S32, S48 = np.uint64(16), np.uint64(32), np.uint64(48)
-NOISE = np.log((np.arange(2**16) + 0.5) / (2**16 - np.arange(2**16) - 0.5)).astype(np.float32)
+ODD, LOW13 = np.uint64(0xD6E8FEB86659FD93), np.uint64(2**13 - 1)
+S16, S32, S51 = np.uint64(16), np.uint64(32), np.uint64(51)
+NOISE = np.log((np.arange(2**13) + 0.5) / (2**13 - np.arange(2**13) - 0.5)).astype(np.float32)  # fits a fast cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +144,33 @@ class Browsing:
 
 
 @numba.njit(cache=True)
+def _score(items, row, vectors, weights, traits, met, draws, joys, sames):  # type: ignore[no-untyped-def]
+    """Write what the user would make of each item: how it draws him, its joy, and how far it is more of the same.
+
+    `met` becomes the page's mean item. All places are summed at once, one part of the vectors after the
+    other: that is fast, and it is one order everywhere.
+    """
+    width, size = traits.shape
+    met[:] = 0
+    for rank, item in enumerate(items):
+        weight = weights[rank] if item >= 0 else np.float32(0)
+        vector = vectors[max(item, 0)]
+        for part in range(width):
+            met[part] += weight * vector[part]
+        for part in range(width):
+            traits[part, rank] = vector[part]
+    draws[:] = 0
+    joys[:] = 0
+    sames[:] = 0
+    for part in range(width):
+        view, joy, much = row[part], row[width + part], row[2 * width + part]
+        for rank in range(size):
+            draws[rank] += view * traits[part, rank]
+            joys[rank] += joy * traits[part, rank]
+            sames[rank] += much * traits[part, rank]
+
+
+@numba.njit(cache=True)
 def _browse(  # type: ignore[no-untyped-def]
     items, seats, numbers, rows, luck,
     vectors, bits, boring, cuts, levels, level_grades, temper,
@@ -160,26 +187,8 @@ def _browse(  # type: ignore[no-untyped-def]
     sames = np.empty(size, dtype=np.float32)
     for place, seat in enumerate(seats):
         row = rows[seat]
-        bored = row[2 * width : 3 * width]
-        rest = row[3 * width :]
-        met[:] = 0
-        for rank, item in enumerate(items[place]):
-            weight = weights[rank] if item >= 0 else np.float32(0)
-            vector = vectors[max(item, 0)]
-            for part in range(width):
-                met[part] += weight * vector[part]
-            for part in range(width):
-                traits[part, rank] = vector[part]
-        # All places at once, one part of the vectors after the other: fast, and summed in one order everywhere.
-        draws[:] = 0
-        joys[:] = 0
-        sames[:] = 0
-        for part in range(width):
-            view, joy, much = row[part], row[width + part], bored[part]
-            for rank in range(size):
-                draws[rank] += view * traits[part, rank]
-                joys[rank] += joy * traits[part, rank]
-                sames[rank] += much * traits[part, rank]
+        bored, rest = row[2 * width : 3 * width], row[3 * width :]
+        _score(items[place], row, vectors, weights, traits, met, draws, joys, sames)
         page_luck = luck[seat] ^ PAGE_BITS[numbers[place] % len(PAGE_BITS)]
         worth, alike = np.float32(0), np.float32(0)
         for rank, item in enumerate(items[place]):
@@ -196,12 +205,12 @@ def _browse(  # type: ignore[no-untyped-def]
             glance = (bits[item] ^ page_luck) * ODD
             chance = (bits[item] ^ luck[seat]) * ODD
             chance = (chance ^ (chance >> S32)) * ODD
-            if NOISE[glance >> S48] >= look_odds[rank]:
+            if NOISE[glance >> S51] >= look_odds[rank]:
                 continue
             grades[place, rank] = PASSED
-            if NOISE[(chance >> S32) & LOW16] >= draw:
+            if NOISE[(chance >> S32) & LOW13] >= draw:
                 continue
-            joy = joys[rank] + rest[NOISE_AT] * NOISE[(chance >> S16) & LOW16]
+            joy = joys[rank] + rest[NOISE_AT] * NOISE[(chance >> S16) & LOW13]
             level = 0
             for cut in cuts:
                 level += joy > cut
@@ -218,7 +227,7 @@ def _browse(  # type: ignore[no-untyped-def]
         tired, sated, let_down = tiring * numbers[place], boring_weight * alike, -disappointing * mood
         drawn = page_luck * ODD
         causes[place] = 0
-        if NOISE[drawn >> S48] < rest[STAY_AT] + tired + sated + let_down:
+        if NOISE[drawn >> S51] < rest[STAY_AT] + tired + sated + let_down:
             reason = max(tired, sated, let_down)
             causes[place] = 4 if reason <= 0 else 3 if let_down == reason else 2 if sated == reason else 1
 

@@ -7,6 +7,7 @@ single environment that was reset with seed + i. Both are faces of the page loop
 from typing import Any, SupportsFloat, TypeAlias
 
 import gymnasium as gym
+import numba
 import numpy as np
 from gymnasium import spaces
 from gymnasium.core import ActType, ObsType
@@ -19,6 +20,7 @@ from .context import Context
 from .dataset import Dataset
 from .errors import PageError, SimenvError
 from .eventlog import EventLog
+from .loop import PageLoop
 from .pages import GRADE_WORDS, Grade, Turn
 from .population import Population
 from .seats import Reward, Seats, reward_of
@@ -53,17 +55,15 @@ class PageEnv(gym.Env[Observation, NDArray[np.int64]]):
         policy: str = "agent",
         render_mode: str | None = None,
     ) -> None:
-        self.seats = Seats(
+        loop = PageLoop(
             dataset,
             population,
             page_size=page_size,
             max_pages=max_pages,
-            history=history,
             leave_out_past=leave_out_past,
             leave_out_shown=leave_out_shown,
-            log=log,
-            policy=policy,
         )
+        self.seats = Seats(loop, history=history, log=log, policy=policy)
         self.reward = reward_of(reward)
         if render_mode not in (None, "ansi"):
             raise SimenvError(f"render_mode is {render_mode!r}; it can be 'ansi' or None")
@@ -155,17 +155,15 @@ class PageVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         if num_envs < 1:
             raise SimenvError(f"num_envs is {num_envs}; it must be at least 1")
         self.num_envs = num_envs
-        self.seats = Seats(
+        loop = PageLoop(
             dataset,
             population,
             page_size=page_size,
             max_pages=max_pages,
-            history=history,
             leave_out_past=leave_out_past,
             leave_out_shown=leave_out_shown,
-            log=log,
-            policy=policy,
         )
+        self.seats = Seats(loop, history=history, log=log, policy=policy)
         self.reward = reward_of(reward)
         if render_mode not in (None, "ansi"):
             raise SimenvError(f"render_mode is {render_mode!r}; it can be 'ansi' or None")
@@ -249,7 +247,10 @@ class PageVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             terminated[there], truncated[there] = turn.reaction.exits, turn.truncated
             for name, values in _record(turn).items():
                 spread = np.zeros((self.num_envs, *values.shape[1:]), dtype=values.dtype)
-                spread[there] = values
+                if values.ndim == 2:
+                    _spread(values, there, spread)
+                else:
+                    spread[there] = values
                 info |= {name: spread, f"_{name}": ~self._done}
         self.seats.renew(come)
         info |= self._arrivals(come)
@@ -338,6 +339,13 @@ def _wanted_user(dataset: Dataset, options: dict[str, Any] | None) -> IntArray |
     if not len(found):
         raise PageError(f"no user {options['user']!r} among the {len(dataset.users)} of {dataset.name}")
     return found.astype(np.int32)
+
+
+@numba.njit(cache=True)
+def _spread(values, seats, spread):  # type: ignore[no-untyped-def]
+    """Write each row to its seat."""
+    for row, seat in enumerate(seats):
+        spread[seat] = values[row]
 
 
 def _told(ratings: FloatArray) -> FloatArray:

@@ -13,7 +13,6 @@ from .errors import PageError, SimenvError
 from .eventlog import EventLog
 from .loop import PageLoop
 from .pages import EMPTY, Grade, Page, Reaction, Turn
-from .population import Population
 
 LOG = logging.getLogger(__name__)
 Reward = Callable[[Turn], FloatArray]
@@ -57,30 +56,11 @@ def reward_of(reward: str | Reward) -> Reward:
 class Seats:
     """Seats users before the page loop, shows their pages, and keeps what an observer may see."""
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        population: Population,
-        *,
-        page_size: int,
-        max_pages: int,
-        history: int,
-        leave_out_past: bool = True,
-        leave_out_shown: bool = True,
-        log: EventLog | None = None,
-        policy: str = "agent",
-    ) -> None:
+    def __init__(self, loop: PageLoop, *, history: int, log: EventLog | None = None, policy: str = "agent") -> None:
         if history < 1:
             raise SimenvError(f"history is {history}; it must be at least 1")
-        self.loop = PageLoop(
-            dataset,
-            population,
-            page_size=page_size,
-            max_pages=max_pages,
-            leave_out_past=leave_out_past,
-            leave_out_shown=leave_out_shown,
-        )
-        self.dataset = dataset
+        self.loop = loop
+        self.dataset = dataset = loop.dataset
         self.length = history
         self.begun = False  # whether anybody has taken a seat yet
         self.visitors = np.flatnonzero(np.diff(dataset.starts) > 0).astype(np.int32)
