@@ -1,7 +1,7 @@
 """The environments are Gymnasium's, one and many alike, and faces of the same page loop as the runner."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from simenv.dataset import Dataset
 from simenv.environment import PageEnv, PageVectorEnv, StrictPages
 from simenv.errors import PageError, SimenvError
 from simenv.eventlog import EventLog
-from simenv.films import World
+from simenv.films import World, films_world
 from simenv.interactions import Interactions
 from simenv.loop import PageLoop
 from simenv.pages import EMPTY, Grade, Turn
@@ -447,25 +447,28 @@ def test_nobody_to_seat_is_told(world: World, population: TruthPopulation):
 
 
 @pytest.mark.slow
-def test_a_stock_agent_learns_something(split: Split, population: TruthPopulation):
-    """PPO as it comes trains 2,000 steps and does no worse than random pages."""
+def test_a_stock_agent_learns_something():
+    """PPO as it comes, on a world small enough to be learnt in 8,000 pages."""
     ppo = pytest.importorskip("stable_baselines3").PPO
-    env = PageEnv(split.train, population, **SIZES)
-    model = ppo("MultiInputPolicy", env, n_steps=250, batch_size=50, seed=0, device="cpu")
-    model.learn(2_000)
+    world = films_world(users=20, items=30)
+    users = TruthPopulation(world.truth)
+    users.fit(world.dataset)
+    env = PageEnv(world.dataset, users, page_size=2, max_pages=2, history=2)
+    model = ppo("MultiInputPolicy", env, n_steps=256, learning_rate=3e-3, seed=0, device="cpu")
+    model.learn(8_000)
 
-    def mean_reward(act: Any) -> float:
+    def mean_reward(act: Callable[[Any], Any]) -> float:
         total = 0.0
-        for seed in range(150):
+        for seed in range(200):
             observation, _ = env.reset(seed=10_000 + seed)
             over = False
             while not over:
                 observation, reward, ended, cut, _ = env.step(act(observation))
                 total += float(reward)
                 over = ended or cut
-        return total / 150
+        return total / 200
 
     env.action_space.seed(0)
     random = mean_reward(lambda _: env.action_space.sample())
     trained = mean_reward(lambda observation: model.predict(observation)[0])
-    assert trained >= random
+    assert trained > 1.25 * random
