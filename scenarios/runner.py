@@ -70,7 +70,7 @@ def run(
 
 
 def rescore(result: RunDir) -> None:
-    """Write a run's metrics and comparisons again, from its log alone."""
+    """Write every figure of a run again, from its log alone."""
     result.check_whole()
     found = measure(result)
     result.write_json("metrics.json", found.metrics)
