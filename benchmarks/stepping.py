@@ -16,11 +16,11 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import sardine  # noqa: F401  (registers its environments)
 
 import simenv  # noqa: F401  (registers its environment)
 from simenv.arrays import BitArray, IntArray
 from simenv.context import Context
+from simenv.errors import MissingExtra
 from simenv.eventlog import EventLog
 from simenv.films import films_world
 from simenv.loop import PageLoop
@@ -31,6 +31,11 @@ from simenv.rundir import RunDir
 
 from .floor import Floor
 from .record import row, write
+
+try:
+    import sardine  # noqa: F401  (registers its environments)
+except ImportError:
+    raise SystemExit(str(MissingExtra("the stepping benchmark", "bench"))) from None
 
 ROUNDS = 7
 SIZE, ITEMS, SEATS = 20, 3706, 1024

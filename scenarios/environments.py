@@ -10,6 +10,7 @@ from simenv.dataset import Dataset
 from simenv.environment import PageEnv, PageVectorEnv
 from simenv.errors import ScenarioError, blame
 from simenv.population import Population
+from simenv.seats import Seating
 
 from .names import build
 from .scenario import Scenario, read_scenario, scenario_of
@@ -34,8 +35,8 @@ def page_vector_env(num_envs: int = 1, **settings: Any) -> PageVectorEnv:
 
 def _check_settings(environment: type[PageEnv] | type[PageVectorEnv], settings: Mapping[str, Any]) -> None:
     """Say so when an environment takes no setting of this name."""
-    own = [name for name in inspect.signature(environment).parameters if name != "num_envs"]
-    known = list(dict.fromkeys(["scenario", "dataset", "split", "population", *own]))
+    own = [name for name in inspect.signature(environment).parameters if name not in ("num_envs", "seating")]
+    known = list(dict.fromkeys(["scenario", "dataset", "split", "population", *own, *Seating.__annotations__]))
     for name in settings:
         if name not in known:
             raise ScenarioError(f"no setting '{name}' of an environment; there are {', '.join(known)}")

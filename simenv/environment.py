@@ -4,7 +4,7 @@ Single: `PageEnv`. Vector: `PageVectorEnv`, where seat i draws the same users wi
 single environment that was reset with seed + i. Both are faces of the page loop.
 """
 
-from typing import Any, SupportsFloat, TypeAlias
+from typing import Any, SupportsFloat, TypeAlias, Unpack
 
 import gymnasium as gym
 import numba
@@ -19,11 +19,9 @@ from .arrays import BoolArray, FloatArray, IntArray
 from .context import Context
 from .dataset import Dataset
 from .errors import PageError, SimenvError
-from .eventlog import EventLog
-from .loop import PageLoop
 from .pages import GRADE_WORDS, Grade, Turn
 from .population import Population
-from .seats import Reward, Seats, reward_of
+from .seats import Reward, Seating, Seats, reward_of, set_seats
 
 Observation: TypeAlias = dict[str, Any]
 Info: TypeAlias = dict[str, Any]
@@ -45,29 +43,15 @@ class PageEnv(gym.Env[Observation, NDArray[np.int64]]):
         dataset: Dataset,
         population: Population,
         *,
-        page_size: int = 10,
-        max_pages: int = 20,
-        history: int = 50,
-        leave_out_past: bool = True,
-        leave_out_shown: bool = True,
         reward: str | Reward = "likes",
-        log: EventLog | None = None,
-        policy: str = "agent",
         render_mode: str | None = None,
+        **seating: Unpack[Seating],
     ) -> None:
-        loop = PageLoop(
-            dataset,
-            population,
-            page_size=page_size,
-            max_pages=max_pages,
-            leave_out_past=leave_out_past,
-            leave_out_shown=leave_out_shown,
-        )
-        self.seats = Seats(loop, history=history, log=log, policy=policy)
+        self.seats = set_seats(dataset, population, **seating)
         self.reward = reward_of(reward)
         if render_mode not in (None, "ansi"):
             raise SimenvError(f"render_mode is {render_mode!r}; it can be 'ansi' or None")
-        self.observation_space, self.action_space = page_spaces(dataset, page_size, max_pages, history)
+        self.observation_space, self.action_space = page_spaces(self.seats)
         self.render_mode = render_mode
         self._last: Turn | None = None
         self._over = True
@@ -141,36 +125,22 @@ class PageVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         population: Population,
         *,
         num_envs: int = 1,
-        page_size: int = 10,
-        max_pages: int = 20,
-        history: int = 50,
-        leave_out_past: bool = True,
-        leave_out_shown: bool = True,
         reward: str | Reward = "likes",
-        log: EventLog | None = None,
-        policy: str = "agent",
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
+        **seating: Unpack[Seating],
     ) -> None:
         if num_envs < 1:
             raise SimenvError(f"num_envs is {num_envs}; it must be at least 1")
         self.num_envs = num_envs
-        loop = PageLoop(
-            dataset,
-            population,
-            page_size=page_size,
-            max_pages=max_pages,
-            leave_out_past=leave_out_past,
-            leave_out_shown=leave_out_shown,
-        )
-        self.seats = Seats(loop, history=history, log=log, policy=policy)
+        self.seats = set_seats(dataset, population, **seating)
         self.reward = reward_of(reward)
         if render_mode not in (None, "ansi"):
             raise SimenvError(f"render_mode is {render_mode!r}; it can be 'ansi' or None")
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": ["ansi"]}
         self.render_mode = render_mode
-        self.single_observation_space, self.single_action_space = page_spaces(dataset, page_size, max_pages, history)
+        self.single_observation_space, self.single_action_space = page_spaces(self.seats)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._last: Turn | None = None
@@ -316,20 +286,19 @@ class StrictPages(gym.Wrapper[ObsType, ActType, ObsType, ActType]):
         return self.env.step(action)
 
 
-def page_spaces(
-    dataset: Dataset, page_size: int, max_pages: int, history: int
-) -> tuple[spaces.Dict, spaces.MultiDiscrete]:
+def page_spaces(seats: Seats) -> tuple[spaces.Dict, spaces.MultiDiscrete]:
     """Return the observation space and the action space of one seat."""
-    count = len(dataset.catalog)
+    loop, history = seats.loop, seats.length
+    count = loop.item_count
     observation = spaces.Dict(
         {
-            "user": spaces.Discrete(len(dataset.users)),
-            "page": spaces.Discrete(max_pages + 1),
+            "user": spaces.Discrete(len(seats.dataset.users)),
+            "page": spaces.Discrete(loop.max_pages + 1),
             "history": spaces.Box(-1, count - 1, (history,), dtype=np.int32),
             "grades": spaces.Box(0, int(max(Grade)), (history,), dtype=np.int8),
         }
     )
-    return observation, spaces.MultiDiscrete(np.full(page_size, count))
+    return observation, spaces.MultiDiscrete(np.full(loop.page_size, count))
 
 
 def _wanted_user(dataset: Dataset, options: dict[str, Any] | None) -> IntArray | None:

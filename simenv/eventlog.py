@@ -1,7 +1,7 @@
 """The event log: append-only, one row per shown item and one per page.
 
 A folder holds `events/part-*.parquet` and `pages/part-*.parquet`. A part tells of some users' whole
-sessions under one policy and seed. Its events are written first and its pages last, each file in one
+sessions under one policy. Its events are written first and its pages last, each file in one
 move: users whose pages stand are finished, and whatever a crash left half-done is written again.
 """
 

@@ -1,7 +1,6 @@
 """Who met what, how they rated it and when: the columns of a log."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -53,11 +52,6 @@ class Interactions:
         """Return some of the rows; a mask or rising row numbers keep them sorted."""
         strengths = None if self.strengths is None else self.strengths[rows]
         return Interactions(self.users[rows], self.items[rows], self.ratings[rows], self.times[rows], strengths)
-
-    @cached_property
-    def has_ratings(self) -> bool:
-        """Whether any row carries a rating."""
-        return bool(np.isfinite(self.ratings).any())
 
     def starts(self, user_count: int) -> IntArray:
         """Return where each user's rows begin: [user_count + 1]."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import TypedDict
 
 import numba
 import numpy as np
@@ -13,6 +14,7 @@ from .errors import PageError, SimenvError
 from .eventlog import EventLog
 from .loop import PageLoop
 from .pages import EMPTY, Grade, Page, Reaction, Turn
+from .population import Population
 
 LOG = logging.getLogger(__name__)
 Reward = Callable[[Turn], FloatArray]
@@ -53,10 +55,46 @@ def reward_of(reward: str | Reward) -> Reward:
     return REWARDS[reward]
 
 
+class Seating(TypedDict, total=False):
+    """How users are seated, for either environment; `set_seats` tells what holds unless told."""
+
+    page_size: int
+    max_pages: int
+    history: int  # how many items an observation remembers
+    leave_out_past: bool  # whether items of the training history must not be shown
+    leave_out_shown: bool  # whether items of the session must not be shown again
+    log: EventLog | None  # where finished sessions are written
+    policy: str  # whose they are, in the log
+
+
+def set_seats(
+    dataset: Dataset,
+    population: Population,
+    *,
+    page_size: int = 10,
+    max_pages: int = 20,
+    history: int = 50,
+    leave_out_past: bool = True,
+    leave_out_shown: bool = True,
+    log: EventLog | None = None,
+    policy: str = "agent",
+) -> "Seats":
+    """Return empty seats before a page loop of their own."""
+    loop = PageLoop(
+        dataset,
+        population,
+        page_size=page_size,
+        max_pages=max_pages,
+        leave_out_past=leave_out_past,
+        leave_out_shown=leave_out_shown,
+    )
+    return Seats(loop, history=history, log=log, policy=policy)
+
+
 class Seats:
     """Seats users before the page loop, shows their pages, and keeps what an observer may see."""
 
-    def __init__(self, loop: PageLoop, *, history: int, log: EventLog | None = None, policy: str = "agent") -> None:
+    def __init__(self, loop: PageLoop, *, history: int, log: EventLog | None, policy: str) -> None:
         if history < 1:
             raise SimenvError(f"history is {history}; it must be at least 1")
         self.loop = loop

@@ -23,7 +23,7 @@ def test_purchases_are_kept_once_with_the_hours_played(tmp_path: Path):
     assert dataset.users.ids.tolist() == [3, 7]
     assert dataset.catalog.titles.tolist() == ["Dota 2", "Portal, the Game"]
     assert dataset.interactions.items.tolist() == [0, 1, 0]
-    assert not dataset.interactions.has_ratings
+    assert np.isnan(dataset.interactions.ratings).all()
     np.testing.assert_array_equal(dataset.interactions.strengths, [np.nan, 15, np.nan])
 
 
