@@ -2,45 +2,72 @@
 
 import os
 
+import numba
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 
 from simenv.arrays import IntArray
 from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 
-BYTES_A_PAIR = 24  # of items: the Gram matrix and its lower half in eight bytes, the weights and their turn in four
+from .recommender import Recommender, fame_of, seen_matrix
+
+BYTES_A_PAIR = 5  # of items: the Gram matrix, which becomes the weights, and some room for the sparse product
+TILE = 64
 
 
-class Ease:
+class Ease(Recommender):
     """Predicts each item from all the others of the history; no item may predict itself."""
+
+    learnt = ("weights", "fame")
 
     def __init__(self, *, regularisation: float = 300.0) -> None:
         if not regularisation > 0:
             raise SimenvError(f"regularisation is {regularisation}; it must be above 0, or there is no one solution")
         self.regularisation = regularisation
 
-    def fit(self, dataset: Dataset) -> None:
-        """Solve for the weights: the inverse Gram matrix, each column over minus its diagonal."""
-        log = dataset.interactions
+    def learn(self, dataset: Dataset) -> None:
+        """Solve for the weights: the inverse Gram matrix, each column over minus its diagonal.
+
+        In place and in single precision: of a matrix of all pairs of items there is never more than one.
+        """
         count = len(dataset.catalog)
         _check_memory(count)
-        seen = sparse.csr_array((np.ones(len(log)), (log.users, log.items)), shape=(len(dataset.users), count))
-        seen.sum_duplicates()
-        seen.data[:] = 1
-        gram = np.asfortranarray((seen.T @ seen).toarray())
+        seen = seen_matrix(dataset)
+        gram = (seen.T @ seen).toarray(order="C")
         gram[np.diag_indices(count)] += self.regularisation
-        factor, _ = linalg.lapack.dpotrf(gram, lower=1, overwrite_a=1)
-        inverse, _ = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
-        weights = np.tril(inverse, -1).astype(np.float32)
-        weights += weights.T.copy()
-        weights /= -np.diag(inverse).astype(np.float32)
-        self.weights = weights
+        # Its turn is what LAPACK takes as it lies; what is the lower half there is the upper half here.
+        factor, failed = linalg.lapack.spotrf(gram.T, lower=1, clean=0, overwrite_a=1)
+        inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
+        if failed or not np.shares_memory(inverse, gram):
+            raise SimenvError(
+                f"regularisation is {self.regularisation}, too small for these data in single precision;"
+                f" try {10 * self.regularisation:g}"
+            )
+        _turn_over(gram)
+        self.weights = gram
+        self.fame = fame_of(dataset)  # decides where a history says nothing
 
-    def recommend(self, context: Context, k: int) -> IntArray:
+    def rank(self, context: Context, k: int) -> IntArray:
         """Return the `k` items that each user's history, this session included, predicts best."""
-        return context.top(context.profile() @ self.weights, k)
+        return context.top(context.profile() @ self.weights + self.fame, k)
+
+
+@numba.njit(cache=True)
+def _turn_over(inverse):  # type: ignore[no-untyped-def]
+    """Make the weights out of the inverse's upper half: each column over minus its diagonal, 0 on it."""
+    count = len(inverse)
+    diagonal = np.diag(inverse).copy()
+    for top in range(0, count, TILE):  # tile by tile: a column of so large a matrix lies all over the memory
+        for left in range(top, count, TILE):
+            for row in range(top, min(top + TILE, count)):
+                for column in range(max(left, row + 1), min(left + TILE, count)):
+                    value = -inverse[row, column]
+                    inverse[row, column] = value / diagonal[column]
+                    inverse[column, row] = value / diagonal[row]
+    for item in range(count):
+        inverse[item, item] = 0.0
 
 
 def _check_memory(items: int) -> None:

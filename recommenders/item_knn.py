@@ -8,11 +8,15 @@ from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 
+from .recommender import Recommender, fame_of, seen_matrix
+
 BLOCK = 1024  # items whose similarities are held at once
 
 
-class ItemKNN:
+class ItemKNN(Recommender):
     """Scores an item by its cosine similarity to the items of the user's history."""
+
+    learnt = ("similarity", "fame")
 
     def __init__(self, *, neighbours: int = 100, shrink: float = 10.0) -> None:
         if neighbours < 1:
@@ -20,21 +24,15 @@ class ItemKNN:
         self.neighbours = neighbours
         self.shrink = shrink
 
-    def fit(self, dataset: Dataset) -> None:
+    def learn(self, dataset: Dataset) -> None:
         """Keep each item's nearest neighbours: common users over the geometric mean of both, shrunk."""
-        log = dataset.interactions
         count = len(dataset.catalog)
-        seen = sparse.csr_array(
-            (np.ones(len(log), np.float32), (log.users, log.items)), shape=(len(dataset.users), count)
-        )
-        seen.sum_duplicates()
-        seen.data[:] = 1
+        seen = seen_matrix(dataset)
         by_item = sparse.csr_array(seen.T)
         norms = np.sqrt(np.bincount(seen.indices, minlength=count).astype(np.float32))
         blocks = [self._block(by_item, seen, norms, first) for first in range(0, count, BLOCK)]
         self.similarity = sparse.csr_array(sparse.vstack(blocks).T)
-        # Where no neighbour speaks, fame decides; it is too small to outweigh any.
-        self.fame = 1e-6 * dataset.popularity.astype(np.float32) / max(1, int(dataset.popularity.max(initial=0)))
+        self.fame = fame_of(dataset)  # decides where no neighbour speaks
 
     def _block(
         self, by_item: sparse.csr_array, seen: sparse.csr_array, norms: FloatArray, first: int
@@ -50,6 +48,6 @@ class ItemKNN:
             np.put_along_axis(similar, farther, 0, axis=1)
         return sparse.csr_array(similar)
 
-    def recommend(self, context: Context, k: int) -> IntArray:
+    def rank(self, context: Context, k: int) -> IntArray:
         """Return the `k` items most similar to all that each user chose, this session included."""
         return context.top((context.profile() @ self.similarity).toarray() + self.fame, k)

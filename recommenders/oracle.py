@@ -5,8 +5,10 @@ from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.truth import Truth
 
+from .recommender import Recommender
 
-class Oracle:
+
+class Oracle(Recommender):
     """Shows what each user is likeliest to like; no contestant, since it knows the truth."""
 
     sign = 1.0
@@ -14,10 +16,10 @@ class Oracle:
     def __init__(self, truth: Truth) -> None:
         self.truth = truth
 
-    def fit(self, dataset: Dataset) -> None:
+    def learn(self, dataset: Dataset) -> None:
         """Learn nothing; all is known."""
 
-    def recommend(self, context: Context, k: int) -> IntArray:
+    def rank(self, context: Context, k: int) -> IntArray:
         """Return the `k` items most likely to be liked."""
         return context.top(self.sign * self.truth.likes(context.users), k)
 

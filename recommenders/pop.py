@@ -6,14 +6,19 @@ from simenv.arrays import IntArray
 from simenv.context import Context
 from simenv.dataset import Dataset
 
+from .recommender import Recommender
 
-class Pop:
+
+class Pop(Recommender):
     """Shows items by their number of training interactions."""
 
-    def fit(self, dataset: Dataset) -> None:
+    learnt = ("popularity",)
+
+    def learn(self, dataset: Dataset) -> None:
         """Count each item's interactions."""
         self.popularity = dataset.popularity.astype(np.float32)
 
-    def recommend(self, context: Context, k: int) -> IntArray:
+    def rank(self, context: Context, k: int) -> IntArray:
         """Return the `k` most popular items that each user has not met."""
-        return context.top(np.tile(self.popularity, (len(context), 1)), k)
+        nobody = np.zeros((len(context), 0))  # no vector, so the offsets alone decide
+        return context.top_products(nobody, np.zeros((self.item_count, 0)), k, offsets=self.popularity)

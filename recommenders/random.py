@@ -7,22 +7,23 @@ from simenv.chance import key, mix, uniform
 from simenv.context import Context
 from simenv.dataset import Dataset
 
+from .recommender import Recommender
+
 RANDOM_KEY = key(0, "random policy")
 
 
-class Random:
+class Random(Recommender):
     """Shows each user the whole catalogue in an order of his own, drawn by the run's seed."""
 
-    def fit(self, dataset: Dataset) -> None:
+    def learn(self, dataset: Dataset) -> None:
         """Learn nothing but the catalogue's size."""
-        self.items = np.arange(len(dataset.catalog))
 
-    def recommend(self, context: Context, k: int) -> IntArray:
+    def rank(self, context: Context, k: int) -> IntArray:
         """Return the next `k` items of each user's own order."""
-        bits = mix(mix(RANDOM_KEY, context.luck)[:, None], self.items)
+        bits = mix(mix(RANDOM_KEY, context.luck)[:, None], np.arange(self.item_count))
         return context.top(uniform(bits), k)
 
     def propensities(self, context: Context, items: IntArray) -> FloatArray:
         """Return one over the number of items that were still to be shown."""
-        left = np.isfinite(context.mask(np.zeros((len(context), len(self.items))))).sum(axis=1)
+        left = np.isfinite(context.mask(np.zeros((len(context), len(np.arange(self.item_count)))))).sum(axis=1)
         return np.broadcast_to(1 / np.maximum(left, 1)[:, None], items.shape)

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from scipy import sparse
 
 from .arrays import BitArray, FloatArray, GradeArray, IntArray
-from .dataset import Dataset
+from .best import best_of, best_products
+from .dataset import Dataset, Ragged
 from .pages import EMPTY, Grade
 
 
@@ -22,64 +24,114 @@ class Context:
     luck: BitArray  # [B], bits of their own for (seed, user); `chance.mix` makes more of them
     leave_out_past: bool = True  # whether items of the training history must not be shown
     leave_out_shown: bool = True  # whether items of this session must not be shown again
+    candidates: IntArray | None = None  # [B, C], the only items that may be shown, EMPTY where there are fewer
 
     def __len__(self) -> int:
         return len(self.users)
 
+    def left_out(self) -> Ragged:
+        """Return where each user's forbidden items begin [B + 1], and which they are (some maybe twice)."""
+        starts = self.train.starts
+        past = starts[self.users + 1] - starts[self.users] if self.leave_out_past else np.zeros(len(self), np.int64)
+        shown = self.shown if self.leave_out_shown else self.shown[:, :0]
+        begins = np.concatenate([[0], np.cumsum(past + (shown != EMPTY).sum(axis=1))])
+        items = np.empty(begins[-1], dtype=np.int32)
+        _gather(self.train.interactions.items, starts[self.users], past, shown, begins, items)
+        return begins, items
+
     def mask(self, scores: FloatArray) -> FloatArray:
         """Set the scores [B, I] of all that must be left out to minus infinity, in place."""
-        if self.leave_out_past:
-            places, rows = self.train.rows_of(self.users)
-            scores[places, self.train.interactions.items[rows]] = -np.inf
-        if self.leave_out_shown and self.shown.shape[1]:
-            places, columns = np.nonzero(self.shown != EMPTY)
-            scores[places, self.shown[places, columns]] = -np.inf
+        begins, items = self.left_out()
+        scores[np.repeat(np.arange(len(self)), np.diff(begins)), items] = -np.inf
+        if self.candidates is not None:
+            allowed = np.zeros(scores.shape, dtype=bool)
+            rows, columns = np.nonzero(self.candidates != EMPTY)
+            allowed[rows, self.candidates[rows, columns]] = True
+            scores[~allowed] = -np.inf
         return scores
 
     def top(self, scores: FloatArray, k: int) -> IntArray:
         """Return the `k` best items for each user, best first, without what must be left out.
 
-        Ties go to the lower item. Where fewer than `k` are left the rest is EMPTY.
+        Changes the scores [B, I]. Ties go to the lower item. Where fewer than `k` are left the rest is EMPTY.
         """
-        scores = self.mask(scores)
-        wanted = min(k, scores.shape[1])
-        if wanted < scores.shape[1]:
-            best = np.argpartition(-scores, wanted - 1, axis=1)[:, :wanted]
-        else:
-            best = np.broadcast_to(np.arange(wanted), (len(scores), wanted))
-        best = np.sort(_settle_ties(scores, best), axis=1)
-        order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
-        items = np.take_along_axis(best, order, axis=1)
-        gone = np.isneginf(np.take_along_axis(scores, items, axis=1))
-        page = np.full((len(scores), k), EMPTY, dtype=np.int32)
-        page[:, :wanted] = np.where(gone, EMPTY, items)
-        return page
+        return best_of(self.mask(scores), k)
+
+    def top_products(self, vectors: FloatArray, table: FloatArray, k: int, *, offsets: FloatArray) -> IntArray:
+        """Return what `top` would for the products of users' vectors [B, D] and items' [I, D] plus offsets [I].
+
+        Never holds all users' scores at once, and does not depend on the batch.
+        """
+        return best_products(vectors, table, offsets, self.left_out(), self.candidates, k)
 
     def profile(self, *, liked: float = 1.0, viewed: float = 0.5) -> sparse.csr_array:
         """Return each user's items [B, I]: 1 for the past, `liked` and `viewed` for this session's."""
         places, rows = self.train.rows_of(self.users)
-        weight = np.zeros(len(Grade), dtype=np.float32)
-        weight[Grade.LIKED], weight[Grade.VIEWED] = liked, viewed
-        gained = weight[self.grades] * (self.shown != EMPTY)
-        where, columns = np.nonzero(gained)
-        data = np.concatenate([np.ones(len(rows), np.float32), gained[where, columns]])
-        items = np.concatenate([self.train.interactions.items[rows], self.shown[where, columns]])
-        size = (len(self), len(self.train.catalog))
-        matrix = sparse.csr_array((data, (np.concatenate([places, where]), items)), shape=size)
+        where, gained, weights = self._gained(liked, viewed)
+        data = np.concatenate([np.ones(len(rows), np.float32), weights])
+        items = np.concatenate([self.train.interactions.items[rows], gained])
+        matrix = sparse.csr_array((data, (np.concatenate([places, where]), items)), shape=self._shape)
         matrix.sum_duplicates()
         np.minimum(matrix.data, max(1.0, liked, viewed), out=matrix.data)  # an item met twice is one item
         return matrix
 
+    def gains(self, *, liked: float = 1.0, viewed: float = 0.5) -> sparse.csr_array:
+        """Return what this session added [B, I]: `liked` and `viewed` for its items, but for those of the past."""
+        whole = self.profile(liked=liked, viewed=viewed)
+        places, rows = self.train.rows_of(self.users)
+        codes = places.astype(np.int64) * self._shape[1] + self.train.interactions.items[rows]
+        lines = np.repeat(np.arange(len(self)), np.diff(whole.indptr))
+        new = ~np.isin(lines.astype(np.int64) * self._shape[1] + whole.indices, codes)
+        return sparse.csr_array((whole.data[new], (lines[new], whole.indices[new])), shape=self._shape)
 
-def _settle_ties(scores: FloatArray, best: IntArray) -> IntArray:
-    """Give the last places to the lowest of the items that tie for them."""
-    chosen = np.take_along_axis(scores, best, axis=1)
-    last = chosen.min(axis=1, keepdims=True)
-    more = (scores == last).sum(axis=1) > (chosen == last).sum(axis=1)
-    more &= np.isfinite(last[:, 0])
-    if not more.any():
-        return best
-    best = best.copy()
-    size = best.shape[1]
-    best[more] = np.argsort(-scores[more], axis=1, kind="stable")[:, :size]
-    return best
+    def histories(self, window: int, *, viewed: bool = True) -> IntArray:
+        """Return each user's last items, the latest at the end: [B, window], EMPTY before the first.
+
+        The past comes first, then what was liked (and viewed) in this session, in the order shown.
+        """
+        wanted = self.grades >= (Grade.VIEWED if viewed else Grade.LIKED)
+        recent = np.full((len(self), window), EMPTY, dtype=np.int32)
+        starts = self.train.starts
+        _recall(self.train.interactions.items, starts[self.users], starts[self.users + 1], self.shown, wanted, recent)
+        return recent
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return len(self), len(self.train.catalog)
+
+    def _gained(self, liked: float, viewed: float) -> tuple[IntArray, IntArray, FloatArray]:
+        weight = np.zeros(len(Grade), dtype=np.float32)
+        weight[Grade.LIKED], weight[Grade.VIEWED] = liked, viewed
+        gained = weight[self.grades] * (self.shown != EMPTY)
+        where, columns = np.nonzero(gained)
+        return where, self.shown[where, columns], gained[where, columns]
+
+
+@numba.njit(cache=True)
+def _gather(log, starts, lengths, shown, begins, items):  # type: ignore[no-untyped-def]
+    """Lay each user's past and shown items side by side."""
+    for row in range(len(starts)):
+        place = begins[row]
+        for entry in range(starts[row], starts[row] + lengths[row]):
+            items[place] = log[entry]
+            place += 1
+        for item in shown[row]:
+            if item != EMPTY:
+                items[place] = item
+                place += 1
+
+
+@numba.njit(cache=True)
+def _recall(log, starts, ends, shown, wanted, recent):  # type: ignore[no-untyped-def]
+    """Fill each row from its end: this session backwards, then the past backwards."""
+    for row in range(len(recent)):
+        place = recent.shape[1] - 1
+        for column in range(shown.shape[1] - 1, -1, -1):
+            if place >= 0 and wanted[row, column] and shown[row, column] != EMPTY:
+                recent[row, place] = shown[row, column]
+                place -= 1
+        for entry in range(ends[row] - 1, starts[row] - 1, -1):
+            if place < 0:
+                break
+            recent[row, place] = log[entry]
+            place -= 1

@@ -15,6 +15,7 @@ from scipy import sparse
 from .arrays import BoolArray, FloatArray, IntArray
 from .intervals import Interval, around, differences, holm, means, resamples
 from .pages import GRADE_WORDS, Grade, watched
+from .ranking import qualities
 from .rundir import RunDir
 
 Plain = dict[str, float | None]  # an interval as JSON holds it
@@ -358,25 +359,12 @@ def offline_metrics(ranking: pa.Table) -> dict[str, Interval]:
     users, user = _coded(ranking["user_id"])
     if not users:
         return {}  # nobody has held-out items
-    rank = ranking["rank"].to_numpy()
-    k = int(rank.max()) + 1
-    relevant = ranking["relevant"].to_numpy(zero_copy_only=False).astype(float)
+    k = int(pc.max(ranking["rank"]).as_py()) + 1
+    relevant = np.zeros((len(users), k), dtype=bool)
+    relevant[user, ranking["rank"].to_numpy()] = ranking["relevant"].to_numpy(zero_copy_only=False)
     wanted = np.zeros(len(users), dtype=np.int64)
     wanted[user] = ranking["relevant_count"].to_numpy()
-    discount = 1 / np.log2(np.arange(k) + 2)
-    best = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(wanted, k)]
-    hits = np.bincount(user, relevant, len(users))
-    first = np.full(len(users), np.inf)
-    np.minimum.at(first, user[relevant > 0], rank[relevant > 0])
-    values = np.stack(
-        [
-            hits / wanted,
-            np.bincount(user, relevant * discount[rank], len(users)) / best,
-            (hits > 0).astype(float),
-            1 / (first + 1),
-        ],
-        axis=1,
-    )
+    values = qualities(relevant, wanted)
     return {f"{name}@{k}": interval for name, interval in zip(OFFLINE, means(values), strict=True)}
 
 

@@ -168,6 +168,8 @@ def test_the_chances_of_a_place_sum_to_1_over_what_is_left():
 def test_the_bounds_show_the_best_and_the_worst_of_the_truth():
     world = films_world(users=60, items=120)
     best, worst = Oracle(world.truth), AntiOracle(world.truth)
+    best.fit(world.dataset)
+    worst.fit(world.dataset)
     likes: FloatArray = world.truth.likes(np.arange(60))
     left: IntArray = seen(world.dataset) == 0
     here = context(world.dataset, range(60))

@@ -1,0 +1,136 @@
+"""The best few of many scores, in compiled loops: what every policy's page ends with.
+
+A page must not depend on the batch that its user came in. Products are therefore always taken for the same number
+of users, the last few filled up: BLAS sums one shape in one order. Ties go to the lower item; an item at minus
+infinity or NaN is never chosen.
+"""
+
+import numba
+import numpy as np
+
+from .arrays import FloatArray, IntArray
+from .pages import EMPTY
+
+TOGETHER = 16  # users whose products are taken at once, never more or fewer
+
+
+def best_of(scores: FloatArray, k: int) -> IntArray:
+    """Return the `k` best columns of each row, best first, EMPTY where there are no more: [B, k]."""
+    page = np.full((len(scores), k), EMPTY, dtype=np.int32)
+    _best_of(np.ascontiguousarray(scores), page)
+    return page
+
+
+def best_products(
+    vectors: FloatArray,
+    table: FloatArray,
+    offsets: FloatArray,
+    left_out: tuple[IntArray, IntArray],
+    candidates: IntArray | None,
+    k: int,
+) -> IntArray:
+    """Return the `k` items with the greatest product with each vector, best first: [B, k].
+
+    `vectors` is [B, D], `table` [I, D], `offsets` [I] is added to each product. `left_out` tells where each
+    user's forbidden items begin [B + 1] and what they are; if there are candidates [B, C], all else is left out.
+    """
+    count, items = len(vectors), len(table)
+    page = np.full((count, k), EMPTY, dtype=np.int32)
+    some = np.empty((count, 0), dtype=np.int32) if candidates is None else candidates
+    block = np.zeros((TOGETHER, vectors.shape[1]), dtype=np.float32)
+    scores = np.empty((TOGETHER, items), dtype=np.float32)
+    turned = np.asarray(table, dtype=np.float32).T
+    offsets = np.asarray(offsets, dtype=np.float32)
+    starts, forbidden = left_out
+    for first in range(0, count, TOGETHER):
+        here = min(TOGETHER, count - first)
+        block[:here] = vectors[first : first + here]
+        np.matmul(block, turned, out=scores)
+        _best_left(scores, offsets, starts, forbidden, some, candidates is not None, first, page)
+    return page
+
+
+@numba.njit(cache=True)
+def _best_of(scores, page):  # type: ignore[no-untyped-def]
+    values = np.empty(page.shape[1], dtype=scores.dtype)
+    for row in range(len(scores)):
+        _choose(scores[row], page[row], values)
+
+
+@numba.njit(cache=True)
+def _choose(scores, items, values):  # type: ignore[no-untyped-def]
+    """Put the best items into `items`, best first; `values` is room to work in."""
+    size, room = 0, len(items)
+    count = len(scores)
+    item = 0
+    while item < count and size < room:  # until the heap is full
+        if scores[item] > -np.inf:
+            values[size], items[size] = scores[item], item
+            size += 1
+            place = size - 1
+            while place > 0 and _worse(values, items, place, (place - 1) >> 1):
+                _swap(values, items, place, (place - 1) >> 1)
+                place = (place - 1) >> 1
+        item += 1
+    if size == room:
+        worst = values[0]
+        for later in range(item, count):
+            if scores[later] > worst:
+                values[0], items[0] = scores[later], later
+                _sink(values, items, 0, size)
+                worst = values[0]
+    for end in range(size - 1, 0, -1):  # the worst goes last
+        _swap(values, items, 0, end)
+        _sink(values, items, 0, end)
+
+
+@numba.njit(cache=True, inline="always")
+def _worse(values, items, one, other):  # type: ignore[no-untyped-def]
+    return values[one] < values[other] or (values[one] == values[other] and items[one] > items[other])
+
+
+@numba.njit(cache=True, inline="always")
+def _swap(values, items, one, other):  # type: ignore[no-untyped-def]
+    values[one], values[other] = values[other], values[one]
+    items[one], items[other] = items[other], items[one]
+
+
+@numba.njit(cache=True)
+def _sink(values, items, place, size):  # type: ignore[no-untyped-def]
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            return
+        if child + 1 < size and _worse(values, items, child + 1, child):
+            child += 1
+        if not _worse(values, items, child, place):
+            return
+        _swap(values, items, child, place)
+        place = child
+
+
+@numba.njit(cache=True)
+def _best_left(scores, offsets, starts, left_out, candidates, some, first, page):  # type: ignore[no-untyped-def]
+    """Fill the pages from `first` on with the best of these scores that are not left out."""
+    values = np.empty(page.shape[1], dtype=np.float32)
+    for row in range(first, min(first + len(scores), len(page))):
+        mine = scores[row - first]
+        for item in range(len(mine)):
+            mine[item] += offsets[item]
+        for entry in range(starts[row], starts[row + 1]):
+            mine[left_out[entry]] = -np.inf
+        if some:
+            _only(mine, candidates[row])
+        _choose(mine, page[row], values)
+
+
+@numba.njit(cache=True)
+def _only(scores, items):  # type: ignore[no-untyped-def]
+    """Set all scores but those of these items to minus infinity."""
+    kept = np.empty(len(items), dtype=scores.dtype)
+    for place, item in enumerate(items):
+        kept[place] = scores[item] if item != EMPTY else -np.inf
+    scores[:] = -np.inf
+    for place, item in enumerate(items):
+        if item != EMPTY:
+            scores[item] = kept[place]

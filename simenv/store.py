@@ -1,0 +1,102 @@
+"""Fitted policies on disk: arrays as safetensors, the rest as JSON, never a pickle."""
+
+import importlib
+import inspect
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from . import __version__
+from .errors import SimenvError
+from .policy import Policy
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]
+ABOUT, ARRAYS = "policy.json", "arrays.safetensors"
+
+
+@runtime_checkable
+class Savable(Protocol):
+    """A policy that can be kept: what it learnt is a set of arrays."""
+
+    def state(self) -> Arrays:
+        """Return all that `recommend` needs, but for the settings."""
+        ...
+
+    def restore(self, arrays: Arrays) -> None:
+        """Be as the policy was whose state this is."""
+        ...
+
+
+def settings_of(policy: object) -> dict[str, Any]:
+    """Return the options that a policy was made with: each stands as an attribute of its name."""
+    return {name: getattr(policy, name) for name in inspect.signature(type(policy)).parameters if hasattr(policy, name)}
+
+
+def save_policy(policy: Policy, folder: Path, **facts: Any) -> None:
+    """Write a fitted policy into a folder of its own, whole or not at all; `facts` are kept beside it."""
+    if not isinstance(policy, Savable):
+        raise SimenvError(f"{type(policy).__name__} cannot be saved: it has no state() and restore()")
+    kind = type(policy)
+    about = {
+        "policy": f"{kind.__module__}:{kind.__qualname__}",
+        "settings": settings_of(policy),
+        "simenv": __version__,
+        **facts,
+    }
+    write_state(folder, about, policy.state())
+
+
+def load_policy(folder: Path) -> Any:
+    """Return the policy that was saved in a folder; it recommends what the saved one did."""
+    about, arrays = read_state(folder)
+    module, _, name = str(about.get("policy", "")).partition(":")
+    try:
+        policy = getattr(importlib.import_module(module), name)(**about.get("settings", {}))
+        policy.restore(arrays)
+    except (ImportError, AttributeError, TypeError, ValueError, KeyError) as error:
+        raise SimenvError(
+            f"{folder}: cannot make '{about.get('policy')}' of what is kept here"
+            f" ({type(error).__name__}: {error}); fit it again"
+        ) from None
+    return policy
+
+
+def write_state(folder: Path, about: Mapping[str, Any], arrays: Arrays) -> None:
+    """Write JSON and arrays into a folder, whole or not at all."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".unfinished", dir=folder.parent))
+    except OSError as error:
+        raise SimenvError(f"{folder}: cannot be written ({error.strerror})") from None
+    try:
+        (fresh / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, fresh / ARRAYS)
+        old = fresh.with_suffix(".old")
+        if folder.exists():
+            folder.replace(old)
+        fresh.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def read_state(folder: Path) -> tuple[dict[str, Any], Arrays]:
+    """Return the JSON and the arrays that `write_state` left in a folder."""
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        arrays = load_file(folder / ARRAYS)
+    except FileNotFoundError:
+        raise SimenvError(f"{folder}: no saved policy here; there would be {ABOUT} and {ARRAYS}") from None
+    except (OSError, ValueError, SafetensorError) as error:
+        raise SimenvError(f"{folder}: damaged ({type(error).__name__}: {error}); delete it and fit again") from None
+    if not isinstance(about, dict):
+        raise SimenvError(f"{folder / ABOUT}: not a policy's description; delete the folder and fit again")
+    return about, arrays
