@@ -84,11 +84,13 @@ def sasrec(log: Log) -> Unit:
 
 def sasrec_quality(log: Log) -> Unit:
     """Train all users for some epochs and list 20 items for each."""
-    seed_everything(option("seed", 0))
-    dataset, learner = data(log), model()
+    dataset, seed = data(log), 0
 
     def unit() -> dict[str, Any]:
-        count = option("epochs", 5)
+        nonlocal seed
+        seed_everything(seed)
+        seed += 1
+        count, learner = option("epochs", 5), model()
         learner.fit_partial(dataset, min_epochs=count, max_epochs=count)
         users = np.arange(log.user_count)
         found = learner.recommend(users, dataset, k=20, filter_viewed=True).sort_values([Columns.User, Columns.Rank])

@@ -1,0 +1,315 @@
+"""How fast our recommenders learn and list items beside those one would pick instead.
+
+Every peer lives in an environment of its own below `build/peers`, made from its requirement file where it is
+missing, and is measured by a small program of ours there: CPU seconds of that process, on one thread, 64
+dimensions, the same rows. All variants of a part are taken in turn in every round; a ratio is taken within a
+round. The data are made up (`million.py`) unless `--data` names a folder that simenv reads.
+
+A peer that cannot be installed or fails is a row of its own, `not measured`, with the reason: never a pass.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from simenv.readers import open_dataset
+
+from .peer_workers.million import Log, cut, million, save
+from .record import FOLDER, Row, row, write
+
+WORKERS = Path(__file__).parent / "peer_workers"
+HOMES = Path(__file__).parents[1] / "build" / "peers"
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+OWN = ""  # the environment that the driver itself runs in
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Something measured: a worker's task, and where it runs."""
+
+    worker: str
+    task: str
+    home: str = OWN
+    packages: tuple[str, ...] = ()  # whose versions go into the notes
+
+
+@dataclass(frozen=True)
+class Part:
+    """Variants that are measured beside each other, and what is wanted of their ratios."""
+
+    unit: str
+    rounds: int
+    variants: dict[str, Variant]
+    goals: Sequence[tuple[str, str, float]]  # above, below, the least ratio
+    figure: str = "speed"  # or what a unit tells instead
+    note: str = ""
+
+
+def recbole(task: str) -> Variant:
+    return Variant("recbole", task, "recbole", ("recbole",))
+
+
+PARTS = {
+    "bpr": Part(
+        "rows per CPU second",
+        7,
+        {
+            "ours": Variant("ours", "bpr"),
+            "RecBole": recbole("bpr"),
+            "implicit": Variant("implicit", "bpr", "graph", ("implicit",)),
+        },
+        [("ours", "RecBole", 4), ("ours", "implicit", 0.3)],
+        note="whole epochs; implicit draws as many pairs as there are rows and skips those it finds chosen",
+    ),
+    "lightgcn": Part(
+        "steps per CPU second",
+        5,
+        {
+            "ours, 2,048 rows": Variant("ours", "lightgcn-2048"),
+            "RecBole, 2,048 rows": recbole("lightgcn"),
+            "ours, 8,192 rows": Variant("ours", "lightgcn-8192"),
+            "torch_geometric, 8,192 rows": Variant("pyg", "lightgcn", "graph", ("torch-geometric", "torch")),
+        },
+        [
+            ("ours, 2,048 rows", "RecBole, 2,048 rows", 4),
+            ("ours, 8,192 rows", "torch_geometric, 8,192 rows", 20),
+        ],
+        note="3 layers, a few steps",
+    ),
+    "multvae": Part(
+        "users per CPU second",
+        7,
+        {"ours": Variant("ours", "multvae"), "RecBole": recbole("multvae")},
+        [("ours", "RecBole", 0.95)],
+        note="600-64-600, whole epochs in batches of 2,048 users",
+    ),
+    "sasrec": Part(
+        "positions per CPU second",
+        5,
+        {
+            "ours": Variant("ours", "sasrec"),
+            "RecBole": recbole("sasrec"),
+            "RecTools": Variant("rectools", "sasrec", "rectools", ("rectools", "torch")),
+        },
+        [("ours", "RecBole", 30), ("ours", "RecTools", 2.2)],
+        note="2 layers, window 50, batch 128; RecBole one row a prefix, a step of 2,048; positions that are no padding",
+    ),
+    "sasrec quality": Part(
+        "NDCG@20",
+        2,
+        {
+            "ours": Variant("ours", "sasrec-quality"),
+            "RecTools": Variant("rectools", "sasrec-quality", "rectools", ("rectools", "torch")),
+        },
+        [("ours", "RecTools", 1)],
+        figure="ndcg",
+    ),
+    "recommend": Part(
+        "users per CPU second",
+        9,
+        {
+            "ours": Variant("ours", "recommend"),
+            "floor": Variant("floor", "recommend"),
+            "implicit": Variant("implicit", "recommend", "graph", ("implicit",)),
+            "LensKit": Variant("lenskit", "recommend", "lenskit", ("lenskit",)),
+        },
+        [("ours", "floor", 0.8), ("ours", "implicit", 1.5), ("ours", "LensKit", 30)],
+        note="top 20, seen left out; the floor is one product, one scatter, one top-k for 256 users at once",
+    ),
+}
+
+
+class NotMeasured(Exception):
+    """Why a peer has no figure."""
+
+
+def main() -> None:
+    """Measure the parts asked for and write their figures; those of other parts stay as they were."""
+    wishes = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=(__doc__ or "").split("\n")[0])
+    names = sorted({name.split()[0] for name in PARTS})
+    wishes.add_argument("--only", choices=names, action="append", help="measure this part; may be given again")
+    wishes.add_argument("--data", type=Path, help="a folder of logged data, in place of the made-up million")
+    wishes.add_argument("--rounds", type=int, help="rounds of every part, in place of its own number")
+    wishes.add_argument("--epochs", type=int, default=5, help="epochs before the NDCG of SASRec is taken")
+    wish = wishes.parse_args()
+    log = million() if wish.data is None else logged(wish.data)
+    file = "peers" if wish.data is None else f"peers-{wish.data.name}"
+    measured: dict[str, list[Row]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        save(log, Path(folder) / "log.npz")
+        for name, part in PARTS.items():
+            if not wish.only or name.split()[0] in wish.only:
+                options = [f"epochs={wish.epochs}"]
+                note = f"after {wish.epochs} epochs each" if part.figure == "ndcg" else part.note
+                measured[name] = figures(name, part, Path(folder), options, wish.rounds or part.rounds, note)
+    kept = earlier(FOLDER / f"{file}.json")
+    rows = [one for name in PARTS for one in measured.get(name, kept.get(name, []))]
+    write(file, "make bench-peers", rows)
+
+
+def logged(folder: Path) -> Log:
+    """Return the rows of a folder that simenv can read, each user's last fifth held out."""
+    dataset = open_dataset(folder)
+    log = dataset.interactions
+    return cut(log.users, log.items, len(dataset.users), len(dataset.catalog))
+
+
+def earlier(path: Path) -> dict[str, list[Row]]:
+    """Return the rows of an earlier run by part."""
+    if not path.exists():
+        return {}
+    found: dict[str, list[Row]] = {}
+    for content in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        found.setdefault(content["figure"].split(":")[0], []).append(Row(**content))
+    return found
+
+
+def figures(name: str, part: Part, folder: Path, options: Sequence[str], rounds: int, note: str) -> list[Row]:
+    """Return a part's rows: first the ratios, then what they were taken from."""
+    values: dict[str, list[float]] = {}
+    missing: dict[str, str] = {}
+    with ExitStack() as stack:
+        running: dict[str, Worker] = {}
+        for label, variant in part.variants.items():
+            try:
+                running[label] = stack.enter_context(started(variant, folder, options))
+            except NotMeasured as reason:
+                missing[label] = str(reason)
+        for _ in range(rounds):
+            for label, worker in list(running.items()):
+                try:
+                    told = worker.go()
+                except NotMeasured as reason:
+                    missing[label] = str(reason)
+                    del running[label]
+                    continue
+                speed = told["units"] / told["cpu_seconds"]
+                values.setdefault(label, []).append(speed if part.figure == "speed" else told[part.figure])
+                print(f"{name}: {label}: {values[label][-1]:,.4g} {part.unit}", file=sys.stderr, flush=True)
+    when = datetime.now(UTC).strftime("%Y-%m-%d")
+    found = []
+    for above, below, goal in part.goals:
+        figure = f"{name}: {above} / {below}"
+        reason = missing.get(above) or missing.get(below)
+        if reason:
+            found.append(Row(figure, 0, 0, 0, goal, f"not measured: {reason}"))
+            continue
+        ratios = [one / other for one, other in zip(values[above], values[below], strict=True)]
+        found.append(row(figure, ratios, "ratio", goal=goal, note=f"{note}; {versions(part.variants[below])}{when}"))
+    for label, variant in part.variants.items():
+        figure = f"{name}: {label}"
+        if label in missing:
+            found.append(Row(figure, 0, 0, 0, None, f"not measured: {missing[label]}"))
+        else:
+            found.append(row(figure, values[label], part.unit, note=f"{versions(variant)}{when}"))
+    return found
+
+
+@dataclass
+class Worker:
+    """A process that does a unit of work for each line it is sent."""
+
+    process: "subprocess.Popen[str]"
+    diary: Path  # what it says besides
+    begun: bool = field(default=False)
+
+    def go(self) -> dict[str, Any]:
+        """Let it work once and return what it tells."""
+        try:
+            print("go", file=self._stdin, flush=True)
+        except BrokenPipeError:
+            raise NotMeasured(self.last_words()) from None
+        return json.loads(self.hear())
+
+    def hear(self) -> str:
+        """Return its next line."""
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if not line:
+            raise NotMeasured(self.last_words())
+        return line
+
+    def last_words(self) -> str:
+        """Return what it said before it died."""
+        lines = self.diary.read_text(encoding="utf-8", errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return f"{last} (all of it: build/peers/{self.diary.name})"
+
+    @property
+    def _stdin(self) -> IO[str]:
+        assert self.process.stdin
+        return self.process.stdin
+
+
+@contextmanager
+def started(variant: Variant, folder: Path, options: Sequence[str]) -> Iterator[Worker]:
+    """Start a worker, wait until it is warm, and end it at last."""
+    python = sys.executable if variant.home == OWN else home(variant.home)
+    HOMES.mkdir(parents=True, exist_ok=True)
+    diary = HOMES / f"{variant.worker}-{variant.task}.log"
+    command = [python, str(WORKERS / f"{variant.worker}_worker.py"), variant.task, str(folder / "log.npz"), *options]
+    with diary.open("w", encoding="utf-8") as said:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            cwd=folder,
+            env=os.environ | dict.fromkeys(THREADS, "1"),
+        )
+    worker = Worker(process, diary)
+    try:
+        worker.hear()
+        yield worker
+    finally:
+        assert process.stdin
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        process.wait()
+        assert process.stdout
+        process.stdout.close()
+
+
+def home(name: str) -> str:
+    """Return the interpreter of an environment, made from its requirement file where it is missing or has changed."""
+    place, wanted = HOMES / name, (WORKERS / f"{name}.txt").read_text(encoding="utf-8")
+    python, done = place / "bin" / "python", place / "made-from.txt"
+    if not done.exists() or done.read_text(encoding="utf-8") != wanted:
+        print(f"making build/peers/{name}", file=sys.stderr, flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
+        command = [str(python), "-m", "pip", "install", "-q", "--no-compile", "-r", str(WORKERS / f"{name}.txt")]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        if made.returncode:
+            errors = [line for line in made.stderr.splitlines() if line.startswith("ERROR")]
+            raise NotMeasured(f"pip failed: {errors[-1] if errors else made.stderr.strip()[-200:]}")
+        done.write_text(wanted, encoding="utf-8")
+    return str(python)
+
+
+def versions(variant: Variant) -> str:
+    """Return a peer's packages with their versions, followed by a semicolon; nothing for ourselves."""
+    if variant.home == OWN:
+        return f"NumPy {np.__version__}, numba {importlib.metadata.version('numba')}; "
+    ask = (
+        "import sys; from importlib.metadata import version as of; print(*(f'{one} {of(one)}' for one in sys.argv[1:]))"
+    )
+    command = [home(variant.home), "-c", ask, *variant.packages]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    return f"{told.stdout.strip()}; "
+
+
+if __name__ == "__main__":
+    main()
