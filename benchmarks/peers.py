@@ -9,7 +9,6 @@ A peer that cannot be installed or fails is a row of its own, `not measured`, wi
 """
 
 import argparse
-import importlib.metadata
 import json
 import os
 import subprocess
@@ -21,8 +20,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
-
-import numpy as np
 
 from simenv.readers import open_dataset
 
@@ -43,6 +40,7 @@ class Variant:
     task: str
     home: str = OWN
     packages: tuple[str, ...] = ()  # whose versions go into the notes
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,12 @@ class Part:
     note: str = ""
 
 
-def recbole(task: str) -> Variant:
-    return Variant("recbole", task, "recbole", ("recbole",))
+def recbole(task: str, note: str = "") -> Variant:
+    return Variant("recbole", task, "recbole", ("recbole", "torch"), note)
+
+
+def rectools(task: str, note: str = "") -> Variant:
+    return Variant("rectools", task, "rectools", ("rectools", "torch"), note)
 
 
 PARTS = {
@@ -68,10 +70,10 @@ PARTS = {
         {
             "ours": Variant("ours", "bpr"),
             "RecBole": recbole("bpr"),
-            "implicit": Variant("implicit", "bpr", "graph", ("implicit",)),
+            "implicit": Variant("implicit", "bpr", "graph", ("implicit",), "draws as many pairs as rows, skips some"),
         },
         [("ours", "RecBole", 4), ("ours", "implicit", 0.3)],
-        note="whole epochs; implicit draws as many pairs as there are rows and skips those it finds chosen",
+        note="whole epochs",
     ),
     "lightgcn": Part(
         "steps per CPU second",
@@ -99,19 +101,19 @@ PARTS = {
         "positions per CPU second",
         5,
         {
-            "ours": Variant("ours", "sasrec"),
-            "RecBole": recbole("sasrec"),
-            "RecTools": Variant("rectools", "sasrec", "rectools", ("rectools", "torch")),
+            "ours": Variant("ours", "sasrec", OWN, ("torch",), "512 shared negatives"),
+            "RecBole": recbole("sasrec", "a row for each prefix, full softmax, a step of 2,048"),
+            "RecTools": rectools("sasrec", "full softmax"),
         },
         [("ours", "RecBole", 30), ("ours", "RecTools", 2.2)],
-        note="2 layers, window 50, batch 128; RecBole one row a prefix, a step of 2,048; positions that are no padding",
+        note="2 layers, window 50, batch 128; positions that are no padding",
     ),
     "sasrec quality": Part(
         "NDCG@20",
         2,
         {
             "ours": Variant("ours", "sasrec-quality"),
-            "RecTools": Variant("rectools", "sasrec-quality", "rectools", ("rectools", "torch")),
+            "RecTools": rectools("sasrec-quality"),
         },
         [("ours", "RecTools", 1)],
         figure="ndcg",
@@ -121,12 +123,14 @@ PARTS = {
         9,
         {
             "ours": Variant("ours", "recommend"),
-            "floor": Variant("floor", "recommend"),
-            "implicit": Variant("implicit", "recommend", "graph", ("implicit",)),
-            "LensKit": Variant("lenskit", "recommend", "lenskit", ("lenskit",)),
+            "floor": Variant(
+                "floor", "recommend", OWN, ("torch",), "a product, a scatter, a top-k for 256 users at once"
+            ),
+            "implicit": Variant("implicit", "recommend", "graph", ("implicit",), "all users in one call"),
+            "LensKit": Variant("lenskit", "recommend", "lenskit", ("lenskit",), "implicit ALS, 604 users"),
         },
         [("ours", "floor", 0.8), ("ours", "implicit", 1.5), ("ours", "LensKit", 30)],
-        note="top 20, seen left out; the floor is one product, one scatter, one top-k for 256 users at once",
+        note="top 20, seen left out",
     ),
 }
 
@@ -199,21 +203,22 @@ def figures(name: str, part: Part, folder: Path, options: Sequence[str], rounds:
                 values.setdefault(label, []).append(speed if part.figure == "speed" else told[part.figure])
                 print(f"{name}: {label}: {values[label][-1]:,.4g} {part.unit}", file=sys.stderr, flush=True)
     when = datetime.now(UTC).strftime("%Y-%m-%d")
+    notes = {label: described(variant) for label, variant in part.variants.items()}
     found = []
     for above, below, goal in part.goals:
-        figure = f"{name}: {above} / {below}"
         reason = missing.get(above) or missing.get(below)
         if reason:
-            found.append(Row(figure, 0, 0, 0, goal, f"not measured: {reason}"))
+            found.append(Row(f"{name}: {above} / {below}", 0, 0, 0, goal, f"not measured: {reason}"))
             continue
         ratios = [one / other for one, other in zip(values[above], values[below], strict=True)]
-        found.append(row(figure, ratios, "ratio", goal=goal, note=f"{note}; {versions(part.variants[below])}{when}"))
-    for label, variant in part.variants.items():
-        figure = f"{name}: {label}"
+        told = "; ".join(filter(None, (note, notes[below], when)))
+        found.append(row(f"{name}: {above} / {below}", ratios, "ratio", goal=goal, note=told))
+    for label in part.variants:
         if label in missing:
-            found.append(Row(figure, 0, 0, 0, None, f"not measured: {missing[label]}"))
+            found.append(Row(f"{name}: {label}", 0, 0, 0, None, f"not measured: {missing[label]}"))
         else:
-            found.append(row(figure, values[label], part.unit, note=f"{versions(variant)}{when}"))
+            told = "; ".join(filter(None, (note, notes[label], when)))
+            found.append(row(f"{name}: {label}", values[label], part.unit, note=told))
     return found
 
 
@@ -299,16 +304,17 @@ def home(name: str) -> str:
     return str(python)
 
 
-def versions(variant: Variant) -> str:
-    """Return a peer's packages with their versions, followed by a semicolon; nothing for ourselves."""
-    if variant.home == OWN:
-        return f"NumPy {np.__version__}, numba {importlib.metadata.version('numba')}; "
+def described(variant: Variant) -> str:
+    """Return which packages were measured, and how; nothing of an environment that could not be made."""
     ask = (
         "import sys; from importlib.metadata import version as of; print(*(f'{one} {of(one)}' for one in sys.argv[1:]))"
     )
-    command = [home(variant.home), "-c", ask, *variant.packages]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    return f"{told.stdout.strip()}; "
+    python = sys.executable if variant.home == OWN else str(HOMES / variant.home / "bin" / "python")
+    packages = variant.packages or ("numpy", "numba")
+    if not Path(python).exists():
+        return variant.note
+    told = subprocess.run([python, "-c", ask, *packages], capture_output=True, text=True, check=False).stdout.strip()
+    return ", ".join(filter(None, (told, variant.note)))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from simenv.loop import luck_of, policy_luck
 
 WINDOW = 50
 EVERY = 4  # a unit of SASRec is an epoch of every fourth user, as with RecTools
+STEPS = 10  # of LightGCN in a unit
 BATCH = 1024  # users asked at once, as `simenv.ranking` does
 
 
@@ -77,9 +78,18 @@ def lightgcn(size: int) -> Callable[[Log], Unit]:
     def task(log: Log) -> Unit:
         from simenv.recommenders.lightgcn import LightGCN
 
-        policy = LightGCN(dimensions=64, layers=3, batch_size=size)
+        policy = LightGCN(dimensions=64, layers=3, loss="bpr", batch_size=size)
         policy.begin(dataset(log))
-        raise NotImplementedError
+        rng = np.random.default_rng(0)
+        owners, chosen = log.users, log.items
+
+        def unit() -> dict[str, Any]:
+            for _ in range(STEPS):
+                rows = rng.integers(len(owners), size=size)
+                policy.step(owners[rows], chosen[rows], rng)
+            return {"units": STEPS}
+
+        return unit
 
     return task
 
