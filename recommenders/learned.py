@@ -1,5 +1,6 @@
 """Policies that learn by epochs: watched, stopped early on validation rows, kept and gone on with."""
 
+import json
 import logging
 from abc import abstractmethod
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from simenv.dataset import Dataset
-from simenv.errors import SimenvError
+from simenv.errors import SimenvError, StoreError
 from simenv.ranking import ndcg
 from simenv.store import Arrays, read_state, save_policy, settings_of, write_state
 from simenv.training import Clock, Epoch, Training
@@ -152,8 +153,8 @@ class _Course:
         if folder is None or not progress_folder(folder).exists():
             return
         facts, arrays = read_state(progress_folder(folder))
-        if facts.get("settings") != settings_of(self.policy):
-            raise SimenvError(f"{folder}: holds the learning of other settings; delete it, or choose another folder")
+        if facts.get("settings") != json.loads(json.dumps(settings_of(self.policy))):  # in JSON a tuple is a list
+            raise StoreError(f"{folder}: holds the learning of other settings; delete it, or choose another folder")
         self.policy.resume({name[5:]: array for name, array in arrays.items() if name.startswith("next.")})
         self.best_state = {name[5:]: array for name, array in arrays.items() if name.startswith("best.")}
         self.done, self.waited, self.best_epoch = (int(facts[key]) for key in ("epochs_done", "waited", "best_epoch"))

@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(data_commands.app, name="data", help="List, describe, import and check data sets.")
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder.", metavar="DIR")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Fit every policy anew, whatever lies in the cache.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -44,6 +45,7 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the scenario.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    fresh: Fresh = False,
 ) -> None:
     """Run a scenario: every policy before the same users, then metrics and a report."""
     from .progress import watching
@@ -57,7 +59,8 @@ def run(
     words += ["--out", str(out)] if out else []
     try:
         with watching() as watch:
-            result = run_scenario(chosen, folder, resume=resume, command=homeless(shlex.join(words)), watch=watch)
+            told = homeless(shlex.join(words))
+            result = run_scenario(chosen, folder, resume=resume, fresh=fresh, command=told, watch=watch)
     except KeyboardInterrupt:
         print(f"\nstopped; go on with the same command and --resume ({folder})", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -1,15 +1,20 @@
-"""How far a run has come: a bar with the time left on a terminal, plain lines elsewhere."""
+"""How far a run has come: bars with the time left on a terminal, plain lines elsewhere; and what became of a policy."""
 
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
 
-from .runner import Step, Watcher
+from simenv.training import clock
+
+from .steps import Step, Watcher
 
 EVERY = 5.0  # seconds between plain lines of one stage
+TOLD = "simenv.scenarios.fitted"  # whose log lines are shown as they come; of the others only warnings are
 
 
 @contextmanager
@@ -17,18 +22,62 @@ def watching() -> Iterator[Watcher]:
     """Yield a watcher that shows the steps on standard error."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _Lines(console)
+        with _listening(lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)):
+            yield _Lines(console)
         return
     columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("sessions"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[unit]}", markup=False),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
+        _Left(),
     ]
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("starting", total=None)
-        yield lambda step: progress.update(bar, description=step.stage, completed=step.done, total=step.total)
+    with (
+        Progress(*columns, console=console, transient=True) as progress,
+        _listening(lambda line: progress.console.print(line, highlight=False, markup=False)),
+    ):
+        yield _Bars(progress)
+
+
+class _Left(ProgressColumn):
+    """The time left: as it was told, else by the bar's own speed."""
+
+    def render(self, task: Task) -> Text:
+        left = task.time_remaining
+        told = task.fields["left"] or ("" if left is None or task.finished else f"{clock(left)} left")
+        return Text(told, style="cyan")
+
+
+class _Bars:
+    """One bar for the whole, and below it one for a training as long as it takes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.whole: TaskID = progress.add_task("starting", total=None, unit="", note="", left="")
+        self.training: TaskID | None = None
+
+    def __call__(self, step: Step) -> None:
+        if step.unit == "epochs":
+            if self.training is None:
+                self.training = self.progress.add_task("", unit="", note="", left="")
+            self._show(self.training, step)
+            return
+        if self.training is not None:
+            self.progress.remove_task(self.training)
+            self.training = None
+        self._show(self.whole, step)
+
+    def _show(self, bar: TaskID, step: Step) -> None:
+        self.progress.update(
+            bar,
+            description=step.stage,
+            completed=step.done,
+            total=step.total,
+            unit=step.unit,
+            note=step.note,
+            left=step.left,
+        )
 
 
 class _Lines:
@@ -44,6 +93,30 @@ class _Lines:
         if step.stage == self.stage and now - self.last < EVERY and step.done < step.total:
             return
         self.stage, self.last = step.stage, now
-        self.console.print(
-            f"{step.stage}: {step.done} of {step.total} sessions, {now - self.begin:.0f} s", highlight=False
-        )
+        rest = [word for word in (f"{now - self.begin:.0f} s", step.note, step.left) if word]
+        told = f"{step.stage}: {step.done} of {step.total} {step.unit}, {', '.join(rest)}"
+        self.console.print(told, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _listening(show: Callable[[str], None]) -> Iterator[None]:
+    """Show what the log says of fitted policies, and every warning."""
+    log, handler = logging.getLogger("simenv"), _Handler(show)
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self.show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name == TOLD or record.levelno >= logging.WARNING:
+            self.show(record.getMessage())

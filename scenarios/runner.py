@@ -3,8 +3,6 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +20,14 @@ from simenv.ranking import ranking_table
 from simenv.reports.report import write_report
 from simenv.rundir import RunDir
 
+from .fitted import fitted
 from .manifest import check_same, make_manifest
 from .names import build
 from .scenario import NamedPolicy, Scenario
 from .stage import Stage, set_stage
+from .steps import Step, Watcher
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far a stage has come."""
-
-    stage: str
-    done: int
-    total: int
-
-
-Watcher = Callable[[Step], None]
 
 
 def run(
@@ -47,12 +35,16 @@ def run(
     folder: Path,
     *,
     resume: bool = False,
+    fresh: bool = False,
     command: str = "",
     watch: Watcher = lambda _: None,
 ) -> RunDir:
-    """Run a scenario into a folder and return the run; what a resumed run has finished is not done again."""
+    """Run a scenario into a folder and return the run; what a resumed run has finished is not done again.
+
+    Policies that were fitted to the same rows before are taken from the cache, unless `fresh` ones are wanted.
+    """
     stage = set_stage(scenario)
-    cast = _Cast(stage)
+    cast = _Cast(stage, fresh, watch)
     result = _open_folder(stage, folder, resume, command)
     try:
         _simulate(stage, cast, result, watch)
@@ -123,8 +115,8 @@ def _note(result: RunDir, **news: Any) -> None:
 class _Cast:
     """The policies and the population: made at once, fitted when they are first needed."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, stage: Stage, fresh: bool, watch: Watcher) -> None:
+        self.stage, self.fresh, self.watch = stage, fresh, watch
         self.seconds: dict[str, float] = {}
         self._policies = {chosen.label: self._made(chosen) for chosen in stage.scenario.policies}
         chosen = stage.scenario.population
@@ -138,22 +130,24 @@ class _Cast:
     def policy(self, chosen: NamedPolicy) -> Policy:
         """Return the policy, fitted; a new one every time it is asked for."""
         policy = self._policies.pop(chosen.label, None) or self._made(chosen)
-        self._fit(policy, f"policy '{chosen.label}'", f"fit {chosen.label}")
-        return policy
+        begin = time.perf_counter()
+        found = fitted(
+            policy, chosen.label, self.stage.split, options=chosen.options, fresh=self.fresh, watch=self.watch
+        )
+        self.seconds[f"fit {chosen.label}"] = time.perf_counter() - begin
+        return found.policy
 
     def population(self) -> Population:
         """Return the population, fitted."""
         if not self._ready:
-            self._fit(self._population, f"population '{self.stage.scenario.population.name}'", "fit population")
+            begin = time.perf_counter()
+            who = f"population '{self.stage.scenario.population.name}'"
+            with blame(who, "fit"):
+                self._population.fit(self.stage.split.train)
+            self.seconds["fit population"] = time.perf_counter() - begin
+            LOG.info("%s fitted in %.2f s", who, self.seconds["fit population"])
             self._ready = True
         return self._population
-
-    def _fit(self, made: Policy | Population, who: str, stage: str) -> None:
-        begin = time.perf_counter()
-        with blame(who, "fit"):
-            made.fit(self.stage.split.train)
-        self.seconds[stage] = time.perf_counter() - begin
-        LOG.info("%s fitted in %.2f s", who, self.seconds[stage])
 
 
 def _simulate(stage: Stage, cast: _Cast, result: RunDir, watch: Watcher) -> None:

@@ -28,6 +28,10 @@ class RunError(SimenvError):
     """A run directory is missing, damaged, or belongs to another scenario."""
 
 
+class StoreError(SimenvError):
+    """What was kept of a policy is missing, damaged, or another's: it can be fitted again."""
+
+
 class MissingExtra(SimenvError):
     """An optional dependency is not installed."""
 

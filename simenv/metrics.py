@@ -320,8 +320,8 @@ def measure(run: RunDir) -> Measured:
         found = {name: next(intervals) for name in names} | measures.whole(policy)
         ordered = {name: found[name] for name in METRICS}
         offline = offline_metrics(run.rankings[label]) if label in run.rankings else {}
-        result[label] = {name: _plain(interval) for name, interval in (ordered | offline).items()}
-    comparisons = _compare(measures.policies, values[:, :, [names.index(name) for name in HEADLINE]])
+        result[label] = {name: plain(interval) for name, interval in (ordered | offline).items()}
+    comparisons = compare(measures.policies, HEADLINE, values[:, :, [names.index(name) for name in HEADLINE]])
     return Measured(result, comparisons, _by_page(measures))
 
 
@@ -336,7 +336,7 @@ def _by_page(measures: Measures) -> dict[str, dict[str, list[Plain]]]:
             for told in result[label].values():
                 interval = next(intervals)
                 if interval.n:
-                    told.append(_plain(interval))
+                    told.append(plain(interval))
     return result
 
 
@@ -381,14 +381,14 @@ def _coverage(exposure: FloatArray) -> FloatArray:
     return (exposure > 0).mean(axis=1)
 
 
-def _compare(policies: Sequence[str], values: FloatArray) -> list[dict[str, object]]:
-    """Compare every pair of policies by the headline metrics [users, policies, metrics] on the users they share."""
+def compare(policies: Sequence[str], metrics: Sequence[str], values: FloatArray) -> list[dict[str, object]]:
+    """Compare every pair of policies by each metric [users, policies, metrics] on the users they share."""
     pairs = list(combinations(range(len(policies)), 2))
     if not pairs:
         return []
     gaps = np.stack([values[:, one] - values[:, other] for one, other in pairs], axis=1)
     found = differences(gaps.reshape(len(gaps), -1))
-    by_metric = [found[place :: len(HEADLINE)] for place in range(len(HEADLINE))]
+    by_metric = [found[place :: len(metrics)] for place in range(len(metrics))]
     corrected = [holm([interval.p for interval in intervals]) for intervals in by_metric]
     return [
         {
@@ -403,7 +403,7 @@ def _compare(policies: Sequence[str], values: FloatArray) -> list[dict[str, obje
             "n": by_metric[column][pair].n,
         }
         for pair, (one, other) in enumerate(pairs)
-        for column, name in enumerate(HEADLINE)
+        for column, name in enumerate(metrics)
         if by_metric[column][pair].n
     ]
 
@@ -417,7 +417,8 @@ def _means(values: FloatArray, place: IntArray, shape: tuple[int, ...]) -> Float
     return np.divide(total, count, out=np.full(size, np.nan), where=count > 0).reshape(shape)
 
 
-def _plain(interval: Interval) -> Plain:
+def plain(interval: Interval) -> Plain:
+    """Return an interval as JSON holds it."""
     return {
         "mean": _finite(interval.mean),
         "low": _finite(interval.low),

@@ -12,7 +12,7 @@ from .dataset import Dataset
 from .errors import PageError
 from .interactions import Interactions
 from .loop import empty_repeats, luck_of, no_marks, policy_luck
-from .pages import EMPTY
+from .pages import EMPTY, Grade
 from .policy import Policy
 from .splits import Split
 
@@ -42,11 +42,13 @@ def rank(
     *,
     candidates: IntArray | None = None,
     leave_out_past: bool = True,
+    window: int | None = None,
 ) -> Ranking:
     """Return the first `k` of a ranking for those of the users who have held-out rows.
 
     All items are ranked, or for each of the users his candidates [users, C]; those of the history only if the
-    past is not left out. Policies answer as before the first page of seed 0.
+    past is not left out. Policies answer as before the first page of seed 0, and are told of each user's last
+    `window` rows alone, where one is given; what is left out goes by the whole history.
     """
     count = len(history.catalog)
     wanted = np.unique(held.users.astype(np.int64) * count + held.items)
@@ -57,10 +59,11 @@ def rank(
     tested, places, _ = np.intersect1d(users, wanted // count, return_indices=True)
     tested = tested.astype(np.int32)
     some = None if candidates is None else candidates[places]
+    told = history if window is None else _recent(history, window)
     lists = []
     for begin in range(0, len(tested), BATCH):
         few = None if some is None else some[begin : begin + BATCH]
-        context = _first_context(history, tested[begin : begin + BATCH], few, leave_out_past)
+        context = _first_context(history, told, tested[begin : begin + BATCH], few, leave_out_past)
         lists.append(np.asarray(policy.recommend(context, k)))
     for page in lists:
         if page.ndim != 2 or page.shape[1] != k or page.dtype.kind not in "iu":
@@ -83,6 +86,21 @@ def qualities(relevant: BoolArray, wanted: IntArray) -> FloatArray:
     hits = relevant.sum(axis=1)
     first = np.where(hits > 0, relevant.argmax(axis=1), np.inf)
     return np.stack([hits / wanted, relevant @ discount / best, (hits > 0).astype(float), 1 / (first + 1)], axis=1)
+
+
+def by_chance(wanted: IntArray, left: IntArray, k: int) -> FloatArray:
+    """Return what `qualities` would be on average [U, 4] if the `left` items were ranked in any order, exactly.
+
+    Nobody has fewer than `k` left.
+    """
+    places = np.arange(k)
+    discount = 1 / np.log2(places + 2)
+    best = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(wanted, k)]
+    # The chance that none of the first 1, 2, … is wanted, and that the first one wanted stands there.
+    none = np.cumprod(np.maximum((left - wanted)[:, None] - places, 0) / (left[:, None] - places), axis=1)
+    first = np.hstack([np.ones((len(wanted), 1)), none[:, :-1]]) - none
+    gain = wanted / left * discount.sum() / best
+    return np.stack([k / left, gain, 1 - none[:, -1], first @ (1 / (places + 1))], axis=1)
 
 
 def ndcg(policy: Policy, history: Dataset, held: Interactions, k: int, *, most: int) -> float:
@@ -114,15 +132,34 @@ def ranking_table(split: Split, policy: Policy, users: IntArray, k: int) -> pa.T
     )
 
 
-def _first_context(history: Dataset, users: IntArray, candidates: IntArray | None, leave_out_past: bool) -> Context:
-    nothing = np.empty((len(users), 0), dtype=np.int32)
+def _recent(history: Dataset, window: int) -> Dataset:
+    """Return the same data set with each user's last rows alone."""
+    log = history.interactions
+    return history.only(log[np.arange(len(log)) >= history.starts[log.users + 1] - window])
+
+
+def _first_context(
+    history: Dataset, told: Dataset, users: IntArray, candidates: IntArray | None, leave_out_past: bool
+) -> Context:
+    forgotten = _forgotten(history, told, users) if leave_out_past else np.empty((len(users), 0), dtype=np.int32)
     return Context(
-        history,
+        told,
         users,
         np.zeros(len(users), np.int32),
-        nothing,
-        nothing.astype(np.int8),
+        forgotten,
+        np.full(forgotten.shape, Grade.UNSEEN, np.int8),
         policy_luck(luck_of(0, users)),
         leave_out_past,
         candidates=candidates,
     )
+
+
+def _forgotten(history: Dataset, told: Dataset, users: IntArray) -> IntArray:
+    """Return the items that must be left out but are not told of [U, S]: they go as shown and never looked at."""
+    starts, log = history.starts[users], history.interactions
+    more = history.starts[users + 1] - starts - (told.starts[users + 1] - told.starts[users])
+    columns = np.arange(int(more.max(initial=0)))
+    there = columns < more[:, None]
+    items = np.full(there.shape, EMPTY, dtype=np.int32)
+    items[there] = log.items[(starts[:, None] + columns)[there]]
+    return items

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from . import __version__
-from .errors import SimenvError
+from .errors import SimenvError, StoreError
 from .policy import Policy
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
@@ -62,7 +62,7 @@ def load_policy(folder: Path) -> Any:
         policy = getattr(importlib.import_module(module), name)(**about.get("settings", {}))
         policy.restore(arrays)
     except (ImportError, AttributeError, TypeError, ValueError, KeyError) as error:
-        raise SimenvError(
+        raise StoreError(
             f"{folder}: cannot make '{about.get('policy')}' of what is kept here"
             f" ({type(error).__name__}: {error}); fit it again"
         ) from None
@@ -78,7 +78,7 @@ def write_state(folder: Path, about: Mapping[str, Any], arrays: Arrays) -> None:
         raise SimenvError(f"{folder}: cannot be written ({error.strerror})") from None
     try:
         (fresh / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, fresh / ARRAYS)
+        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, fresh / ARRAYS)
         old = fresh.with_suffix(".old")
         if folder.exists():
             folder.replace(old)
@@ -94,9 +94,9 @@ def read_state(folder: Path) -> tuple[dict[str, Any], Arrays]:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         arrays = load_file(folder / ARRAYS)
     except FileNotFoundError:
-        raise SimenvError(f"{folder}: no saved policy here; there would be {ABOUT} and {ARRAYS}") from None
+        raise StoreError(f"{folder}: no saved policy here; there would be {ABOUT} and {ARRAYS}") from None
     except (OSError, ValueError, SafetensorError) as error:
-        raise SimenvError(f"{folder}: damaged ({type(error).__name__}: {error}); delete it and fit again") from None
+        raise StoreError(f"{folder}: damaged ({type(error).__name__}: {error}); delete it and fit again") from None
     if not isinstance(about, dict):
-        raise SimenvError(f"{folder / ABOUT}: not a policy's description; delete the folder and fit again")
+        raise StoreError(f"{folder / ABOUT}: not a policy's description; delete the folder and fit again")
     return about, arrays

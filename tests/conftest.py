@@ -1,8 +1,10 @@
 """A tiny world that everybody may visit, and scenarios set in it that run in a moment."""
 
 import os
+import tempfile
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ["SIMENV_CACHE"] = tempfile.mkdtemp(prefix="simenv-cache-")  # tests leave the user's own alone
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,11 +1,14 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 
+from simenv.context import Context
 from simenv.dataset import Dataset, Users
 from simenv.errors import PageError
 from simenv.interactions import Interactions
 from simenv.metrics import offline_metrics
-from simenv.ranking import ranking_table
+from simenv.ranking import by_chance, qualities, rank, ranking_table
 from simenv.readers.assembly import bare_catalog
 from simenv.splits import Split
 
@@ -53,3 +56,30 @@ def test_what_was_met_in_training_is_not_wanted_again():
 def test_without_tested_users_there_is_nothing_to_measure():
     split = split_of([(0, 0)], [(0, 1)])
     assert offline_metrics(ranking_table(split, Says(), np.array([2]), 2)) == {}
+
+
+class Remembers:
+    """Ranks the last item that it was told of first."""
+
+    def fit(self, dataset: Dataset) -> None:
+        """Learn nothing."""
+
+    def recommend(self, context: Context, k: int) -> np.ndarray:
+        scores = np.zeros((len(context), len(context.train.catalog)))
+        self.told = context.train.interactions.items.tolist()
+        return context.top(scores, k)
+
+
+def test_a_policy_is_told_of_the_window_and_the_whole_history_is_left_out():
+    split = split_of([(0, 0), (0, 1), (0, 2), (1, 5)], [(0, 4), (1, 4)])
+    policy = Remembers()
+    found = rank(policy, split.train, split.test, np.arange(2), 3, window=2)
+    assert policy.told == [1, 2, 5]
+    assert found.items.tolist() == [[3, 4, 5], [0, 1, 2]]
+
+
+def test_chance_is_what_all_orders_give_on_average():
+    for wanted, left, k in [(1, 4, 2), (2, 5, 3), (3, 4, 4), (1, 1, 1)]:
+        orders = list(permutations([True] * wanted + [False] * (left - wanted)))
+        values = qualities(np.array(orders)[:, :k], np.full(len(orders), wanted)).mean(axis=0)
+        assert by_chance(np.array([wanted]), np.array([left]), k)[0] == pytest.approx(values)
