@@ -95,6 +95,20 @@ class Context:
         _recall(self.train.interactions.items, starts[self.users], starts[self.users + 1], self.shown, wanted, recent)
         return recent
 
+    def sums(self, table: FloatArray, *, liked: float = 1.0, viewed: float = 0.5) -> tuple[FloatArray, FloatArray]:
+        """Return the sum of the vectors [I, D] of each user's items [B, D], and of their weights [B].
+
+        As `profile() @ table`, but faster; an item of this session that the past holds already adds nothing.
+        """
+        starts = self.train.starts
+        weight = np.zeros(len(Grade), dtype=np.float32)
+        weight[Grade.LIKED], weight[Grade.VIEWED] = liked, viewed
+        total = np.zeros((len(self), table.shape[1]), dtype=np.float32)
+        mass = np.zeros(len(self), dtype=np.float32)
+        log = self.train.interactions.items
+        _sum(log, starts[self.users], starts[self.users + 1], self.shown, weight[self.grades], table, total, mass)
+        return total, mass
+
     @property
     def _shape(self) -> tuple[int, int]:
         return len(self), len(self.train.catalog)
@@ -135,3 +149,29 @@ def _recall(log, starts, ends, shown, wanted, recent):  # type: ignore[no-untype
                 break
             recent[row, place] = log[entry]
             place -= 1
+
+
+@numba.njit(cache=True)
+def _sum(log, starts, ends, shown, weights, table, total, mass):  # type: ignore[no-untyped-def]
+    """Add up the vectors of each user's past, then of this session's new items."""
+    for row in range(len(total)):
+        mine = total[row]
+        for entry in range(starts[row], ends[row]):
+            vector = table[log[entry]]
+            for dimension in range(len(mine)):
+                mine[dimension] += vector[dimension]
+        mass[row] = ends[row] - starts[row]
+        for column in range(shown.shape[1]):
+            item, weight = shown[row, column], weights[row, column]
+            if item == EMPTY or weight == 0:
+                continue
+            known = False
+            for entry in range(starts[row], ends[row]):
+                known |= log[entry] == item
+            for before in range(column):
+                known |= shown[row, before] == item and weights[row, before] > 0
+            if not known:
+                vector = table[item]
+                for dimension in range(len(mine)):
+                    mine[dimension] += weight * vector[dimension]
+                mass[row] += weight

@@ -1,8 +1,11 @@
 """Every policy keeps to the contract."""
 
 from simenv.checks import PolicyChecks
+from simenv.recommenders.bpr import BPR
 from simenv.recommenders.ease import Ease
+from simenv.recommenders.ials import IALS
 from simenv.recommenders.item_knn import ItemKNN
+from simenv.recommenders.lightgcn import LightGCN
 from simenv.recommenders.oracle import AntiOracle, Oracle
 from simenv.recommenders.pop import Pop
 from simenv.recommenders.random import Random
@@ -37,3 +40,23 @@ class TestOracle(PolicyChecks):
 class TestAntiOracle(PolicyChecks):
     def make(self) -> AntiOracle:
         return AntiOracle(self.world().truth)
+
+
+class TestBPR(PolicyChecks):
+    def make(self) -> BPR:
+        return BPR(dimensions=8, epochs=3)
+
+
+class TestIALS(PolicyChecks):
+    def make(self) -> IALS:
+        return IALS(dimensions=8, epochs=2)
+
+
+class TestLightGCN(PolicyChecks):
+    def make(self) -> LightGCN:
+        return LightGCN(dimensions=8, epochs=2, negatives=32, batch_size=256)
+
+
+class TestLightGCNByPairs(PolicyChecks):
+    def make(self) -> LightGCN:
+        return LightGCN(dimensions=8, layers=2, loss="bpr", epochs=2, batch_size=256)
