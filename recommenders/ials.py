@@ -170,7 +170,7 @@ def _error(starts, items, users, others):  # type: ignore[no-untyped-def]
     total = 0.0
     for row in range(len(users)):
         for entry in range(starts[row], starts[row + 1]):
-            score = np.float32(0)
+            score = 0.0
             for place in range(users.shape[1]):
                 score += users[row, place] * others[items[entry], place]
             total += (1 - score) ** 2

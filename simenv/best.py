@@ -50,6 +50,18 @@ def best_products(
     return page
 
 
+def steady_product(vectors: FloatArray, table: FloatArray) -> FloatArray:
+    """Return the products of vectors [B, D] with the rows of a table [I, D]: [B, I], the same in every batch."""
+    found = np.empty((len(vectors), len(table)), dtype=np.float32)
+    block = np.zeros((TOGETHER, vectors.shape[1]), dtype=np.float32)
+    turned = np.asarray(table, dtype=np.float32).T
+    for first in range(0, len(vectors), TOGETHER):
+        here = min(TOGETHER, len(vectors) - first)
+        block[:here] = vectors[first : first + here]
+        found[first : first + here] = np.matmul(block, turned)[:here]
+    return found
+
+
 @numba.njit(cache=True)
 def _best_of(scores, page):  # type: ignore[no-untyped-def]
     values = np.empty(page.shape[1], dtype=scores.dtype)

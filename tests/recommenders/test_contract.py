@@ -6,9 +6,11 @@ from simenv.recommenders.ease import Ease
 from simenv.recommenders.ials import IALS
 from simenv.recommenders.item_knn import ItemKNN
 from simenv.recommenders.lightgcn import LightGCN
+from simenv.recommenders.multvae import MultVAE
 from simenv.recommenders.oracle import AntiOracle, Oracle
 from simenv.recommenders.pop import Pop
 from simenv.recommenders.random import Random
+from simenv.recommenders.sasrec import SASRec
 
 
 class TestRandom(PolicyChecks):
@@ -60,3 +62,18 @@ class TestLightGCN(PolicyChecks):
 class TestLightGCNByPairs(PolicyChecks):
     def make(self) -> LightGCN:
         return LightGCN(dimensions=8, layers=2, loss="bpr", epochs=2, batch_size=256)
+
+
+class TestMultVAE(PolicyChecks):
+    def make(self) -> MultVAE:
+        return MultVAE(hidden=16, latent=4, epochs=2, batch_size=16)
+
+
+class TestSASRec(PolicyChecks):
+    def make(self) -> SASRec:
+        return SASRec(dimensions=8, window=12, epochs=2, batch_size=256)
+
+
+class TestSASRecAgainstAll(PolicyChecks):
+    def make(self) -> SASRec:
+        return SASRec(dimensions=8, layers=2, heads=2, window=40, loss="gbce", negatives=0, epochs=1)
