@@ -9,7 +9,7 @@ from simenv.chance import stream
 from simenv.dataset import Dataset, disliked_to, liked_from
 from simenv.errors import DataError
 from simenv.pages import Grade
-from simenv.text import tfidf
+from simenv.text import TfidfEncoder
 
 from .browsing import Browsing, Minds, fitted, habits_of, usual_worth
 
@@ -152,7 +152,7 @@ def _collaborative(dataset: Dataset) -> tuple[FloatArray, FloatArray]:
 def _content(dataset: Dataset) -> tuple[FloatArray, FloatArray]:
     """Return user and item factors whose product says how far the item is like the user's best items."""
     log = dataset.interactions
-    items = tfidf(dataset.catalog, CONTENT)
+    items = TfidfEncoder(CONTENT).encode(dataset.catalog)
     like, dislike = liked_from(log.ratings), disliked_to(log.ratings)
     weight = np.where(log.ratings >= like, 1.0, VIEWED_WEIGHT)
     weight = np.where(log.ratings <= dislike, DISLIKED_WEIGHT, weight)

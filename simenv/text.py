@@ -1,56 +1,126 @@
-"""Items as vectors of what is written about them."""
+"""Items as what is written about them: words to count, and vectors that lie near each other where the texts do."""
 
-import re
-from collections import Counter
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import svds
 
 from .arrays import FloatArray
 from .catalog import Catalog
-from .chance import stream
+from .errors import MissingExtra, SimenvError, blame
 
-WORD = re.compile(r"[^\W\d_]{3,}")
+WORD = r"[^\W_]{2,}"  # letters and digits, two at least
 
 
-def tfidf(catalog: Catalog, dimensions: int) -> FloatArray:
-    """Return unit vectors of the items' words and categories [I, dimensions] (TF-IDF, then a truncated SVD).
+class TextEncoder(Protocol):
+    """Turns what is written about items into vectors."""
 
-    Categories count as much as the words together. Zero where nothing is written.
+    def encode(self, catalog: Catalog) -> FloatArray:
+        """Return a unit vector for each item [I, D]; zero where nothing is written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TfidfEncoder:
+    """Words and categories, weighted by TF-IDF and brought down to a few dimensions; needs nothing but the texts.
+
+    Categories count as much as the words together; the name of a rare one is among these too.
     """
-    words = [Counter(WORD.findall(catalog.text(item).lower())) for item in range(len(catalog))]
-    spread = Counter(word for counts in words for word in counts)
-    common = 0.3 * len(catalog)
-    vocabulary = sorted(word for word, items in spread.items() if 2 <= items <= common)
-    place = {word: number for number, word in enumerate(vocabulary)}
-    rows, columns, values = [], [], []
-    for item, counts in enumerate(words):
-        for word, count in counts.items():
-            if word in place:
-                rows.append(item)
-                columns.append(place[word])
-                values.append((1 + np.log(count)) * np.log(len(catalog) / spread[word]))
-    shape = (len(catalog), len(vocabulary))
-    by_word = _unit(sparse.csr_array((np.array(values, dtype=float), (rows, columns)), shape=shape))
-    matrix = catalog.category_matrix
-    rarity = np.log(len(catalog) / np.maximum(matrix.sum(axis=0), 1)) + 1
-    by_category = _unit(sparse.csr_array(matrix * rarity))
-    both = _unit(sparse.hstack([by_word, by_category], format="csr"))
-    vectors = np.zeros((len(catalog), dimensions))
-    rank = min(dimensions, *both.shape)
-    if rank > 0 and both.nnz:
-        if rank < min(both.shape):
-            start = stream(0, "tfidf").normal(size=min(both.shape))
-            left, sizes, _ = svds(both, k=rank, v0=start, random_state=0)
-        else:  # few words and categories; svds stops one short of them all
-            left, sizes, _ = np.linalg.svd(both.toarray(), full_matrices=False)
-        vectors[:, :rank] = left * sizes
+
+    dimensions: int
+
+    def __post_init__(self) -> None:
+        if self.dimensions < 1:
+            raise SimenvError(f"dimensions is {self.dimensions}; it must be at least 1")
+
+    def encode(self, catalog: Catalog) -> FloatArray:
+        """Return a unit vector for each item [I, D]; zero where nothing is written."""
+        counts = word_counts(catalog)
+        spread = np.bincount(counts.indices, minlength=counts.shape[1])  # items with each word
+        # A word of one item links it to nothing, and one of many links everything.
+        words = counts[:, (spread >= 2) & (spread <= 0.3 * len(catalog))]
+        categories = sparse.csr_array(catalog.category_matrix.astype(np.float64))
+        return _unit(_reduced(sparse.hstack([tfidf(words), tfidf(categories)], format="csr"), self.dimensions))
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceEncoder:
+    """A sentence-transformers model, from a folder or an installed package that carries one; nothing is downloaded."""
+
+    model: str | Path
+    device: str = "cpu"  # each kind of device rounds in its own way
+
+    def encode(self, catalog: Catalog) -> FloatArray:
+        """Return a unit vector for each item [I, D]; zero where nothing is written."""
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ModuleNotFoundError:
+            raise MissingExtra("SentenceEncoder", "sentences") from None
+        folder = model_folder(self.model)
+        texts = [catalog.text(item) for item in range(len(catalog))]
+        with blame("SentenceEncoder", f"the model in {folder}"):
+            model = SentenceTransformer(str(folder), device=self.device, local_files_only=True)
+            vectors = np.array(model.encode(texts, show_progress_bar=False), dtype=np.float64)
+        vectors[[not text.strip() for text in texts]] = 0  # the model has a vector even for silence
+        return _unit(vectors)
+
+
+def model_folder(model: str | Path) -> Path:
+    """Return the folder of a model: itself, or the one that an installed package of this name carries."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    name = str(model).replace("-", "_")
+    package = importlib.util.find_spec(name) if name.isidentifier() else None
+    for place in (package and package.submodule_search_locations) or ():
+        for carried in sorted(Path(place).glob("**/modules.json")):
+            return carried.parent
+    raise SimenvError(
+        f"no sentence model '{model}': there is no such folder, and no installed package of this name carries one"
+        " (a modules.json); nothing is downloaded, so save the model to a folder first and name that"
+    )
+
+
+def word_counts(catalog: Catalog) -> sparse.csr_array:
+    """Return how often each item's title, categories and description hold each word [I, W]; no W where none do."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    texts = [catalog.text(item) for item in range(len(catalog))]
+    try:
+        return sparse.csr_array(CountVectorizer(token_pattern=WORD, dtype=np.float64).fit_transform(texts))
+    except ValueError:  # its way to say that there is no word at all
+        return sparse.csr_array((len(catalog), 0))
+
+
+def tfidf(counts: sparse.csr_array) -> sparse.csr_array:
+    """Return counts as unit rows of TF-IDF weights: (1 + log count) (1 + log(items / items with the word))."""
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    if not counts.nnz:
+        return counts
+    return sparse.csr_array(TfidfTransformer(smooth_idf=False, sublinear_tf=True).fit_transform(counts))
+
+
+def _reduced(matrix: sparse.csr_array, dimensions: int) -> FloatArray:
+    """Return the rows in this many dimensions, their products kept as well as can be."""
+    from sklearn.decomposition import TruncatedSVD
+
+    items, width = matrix.shape
+    vectors = np.zeros((items, dimensions))
+    if width <= dimensions:
+        vectors[:, :width] = matrix.toarray()
+    elif matrix.nnz:
+        rank = min(dimensions, items)
+        # ARPACK is exact but stops one short of all; the other is exact where it takes them all. Both fix the signs.
+        algorithm = "arpack" if rank < items else "randomized"
+        vectors[:, :rank] = TruncatedSVD(rank, algorithm=algorithm, random_state=0).fit_transform(matrix)
+        vectors[np.diff(matrix.indptr) == 0] = 0  # nothing is not quite nothing after an SVD
+    return vectors
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 1e-9)
-
-
-def _unit(matrix: sparse.csr_array) -> sparse.csr_array:
-    norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).reshape(-1))
-    scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-    return sparse.csr_array(sparse.diags_array(scale) @ matrix)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 1e-6)

@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[1]
 WINGS = ("agents", "recommenders", "reports")
 ROOMS = ("simenv", *WINGS, "scenarios")
 HEAVY = ("torch", "transformers", "mesa", "openai", "ray", "stable_baselines3", "pandas", "matplotlib")
+HEAVY += ("sentence_transformers",)
 PACKAGE_OF = {"yaml": "pyyaml", "sardine": "sardine-rec"}  # modules that bear another name than their package
+PACKAGE_OF |= {"sklearn": "scikit-learn"}
 PACKAGE_OF |= {"pydantic_core": "pydantic"}  # which pins it, and whose errors are its
 
 
