@@ -30,6 +30,8 @@ class SASRec(Learned):
     made less sure of itself by `calibration` (Petrov 2023). `batch_size` counts places in histories.
     """
 
+    fewest_epochs = 1
+
     def __init__(
         self,
         *,
@@ -48,12 +50,13 @@ class SASRec(Learned):
         check_every: int = 1,
         seed: int = 0,
     ) -> None:
-        if min(dimensions, layers, heads, window, batch_size, epochs, check_every) < 1 or negatives < 0:
+        if min(dimensions, layers, heads, window, batch_size, check_every) < 1 or epochs < self.fewest_epochs:
             raise SimenvError(
                 f"dimensions {dimensions}, layers {layers}, heads {heads}, window {window}, batch_size {batch_size},"
-                f" epochs {epochs} and check_every {check_every} must each be at least 1,"
-                f" negatives {negatives} 0 or more"
+                f" epochs {epochs} and check_every {check_every} must each be at least 1"
             )
+        if negatives < 0:
+            raise SimenvError(f"negatives is {negatives}; it must be at least 1, or 0 for all items")
         if dimensions % heads:
             raise SimenvError(
                 f"dimensions is {dimensions} and heads {heads}; the first must be a multiple of the second"

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from simenv.errors import ScenarioError, SimenvError
+from simenv.store import options_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ POLICIES = {
     "lightgcn": Name("simenv.recommenders.lightgcn:LightGCN", "vectors smoothed over the graph of who met what"),
     "multvae": Name("simenv.recommenders.multvae:MultVAE", "an autoencoder of histories; wants torch"),
     "sasrec": Name("simenv.recommenders.sasrec:SASRec", "a transformer over histories in their order; wants torch"),
+    "unisrec": Name("simenv.recommenders.unisrec:UniSRec", "a transformer over texts of items; wants torch"),
+    "vqrec": Name("simenv.recommenders.vqrec:VQRec", "a transformer over codes of texts of items; wants torch"),
     "bm25": Name("simenv.recommenders.content:BM25", "items whose words answer those of the user's last items"),
     "tfidf": Name("simenv.recommenders.content:TfIdf", "items that read like the user's last items"),
     "implicit": Name("simenv.recommenders.from_implicit:FromImplicit", "a model of the library implicit, by its name"),
@@ -70,7 +73,7 @@ def build(kind: str, name: str, options: Mapping[str, Any], gifts: Mapping[str, 
             raise ScenarioError(f"{kind} '{name}' needs a data set whose {gift.replace('_', '-')} is known")
         lent[gift] = gifts[gift]
     try:
-        taken = [option for option in inspect.signature(maker).parameters if option not in lent]
+        taken = [option for option in options_of(maker) if option not in lent]
     except (TypeError, ValueError):
         raise ScenarioError(f"{kind} '{name}': {entry.path} is not a class that makes one") from None
     try:

@@ -35,9 +35,20 @@ class Savable(Protocol):
         ...
 
 
+def options_of(kind: Any) -> list[str]:
+    """Return the names of the options that a class is made with; `**options` are those of its base."""
+    names: list[str] = []
+    for base in kind.__mro__ if inspect.isclass(kind) else [kind]:
+        taken = inspect.signature(base).parameters.values()
+        names += [one.name for one in taken if one.kind is not one.VAR_KEYWORD and one.name not in names]
+        if not any(one.kind is one.VAR_KEYWORD for one in taken):
+            break
+    return names
+
+
 def settings_of(policy: object) -> dict[str, Any]:
     """Return the options that a policy was made with: each stands as an attribute of its name."""
-    return {name: getattr(policy, name) for name in inspect.signature(type(policy)).parameters if hasattr(policy, name)}
+    return {name: getattr(policy, name) for name in options_of(type(policy)) if hasattr(policy, name)}
 
 
 def save_policy(policy: Policy, folder: Path, **facts: Any) -> None:

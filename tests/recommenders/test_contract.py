@@ -11,6 +11,8 @@ from simenv.recommenders.oracle import AntiOracle, Oracle
 from simenv.recommenders.pop import Pop
 from simenv.recommenders.random import Random
 from simenv.recommenders.sasrec import SASRec
+from simenv.recommenders.unisrec import UniSRec
+from simenv.recommenders.vqrec import VQRec
 
 
 class TestRandom(PolicyChecks):
@@ -77,3 +79,13 @@ class TestSASRec(PolicyChecks):
 class TestSASRecAgainstAll(PolicyChecks):
     def make(self) -> SASRec:
         return SASRec(dimensions=8, layers=2, heads=2, window=40, loss="gbce", negatives=0, epochs=1)
+
+
+class TestUniSRec(PolicyChecks):
+    def make(self) -> UniSRec:
+        return UniSRec(experts=2, text_dimensions=16, dimensions=8, window=12, epochs=1)
+
+
+class TestVQRec(PolicyChecks):
+    def make(self) -> VQRec:
+        return VQRec(parts=4, codes=8, text_dimensions=16, dimensions=8, window=12, epochs=1)

