@@ -42,7 +42,7 @@ class TfidfEncoder:
         spread = np.bincount(counts.indices, minlength=counts.shape[1])  # items with each word
         # A word of one item links it to nothing, and one of many links everything.
         words = counts[:, (spread >= 2) & (spread <= 0.3 * len(catalog))]
-        categories = sparse.csr_array(catalog.category_matrix.astype(np.float64))
+        categories = sparse.csr_array(catalog.category_matrix).astype(np.float64)
         return _unit(_reduced(sparse.hstack([tfidf(words), tfidf(categories)], format="csr"), self.dimensions))
 
 
