@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -9,7 +10,7 @@ from simenv.metrics import session_table
 from simenv.rundir import RunDir
 
 from .differences import differences_plot
-from .discretion import discreet, without_paths
+from .discretion import discreet
 from .exits import exits_plot
 from .exposure import exposure_plot
 from .satisfaction import satisfaction_plot
@@ -35,9 +36,10 @@ def report(run: RunDir) -> str:
     """Return the whole report as HTML."""
     stands = standings(run)
     manifest = discreet(dict(run.manifest))
-    template = _environment().get_template("report.html.jinja")
-    return template.render(
-        scenario=manifest.get("scenario") or "a scenario",
+    return page(
+        "report.html.jinja",
+        kind="report",
+        title=manifest.get("scenario") or "a scenario",
         question=manifest.get("question") or "",
         verdict=verdict(run, stands),
         groups=groups(stands),
@@ -49,8 +51,6 @@ def report(run: RunDir) -> str:
         facts=facts(manifest),
         policies=policy_facts(manifest),
         glossary=glossary(stands),
-        simenv=manifest.get("simenv") or "",
-        plain=without_paths,
     )
 
 
@@ -66,6 +66,8 @@ def figures(run: RunDir, stands: Standings) -> list[Figure]:
     return [figure for figure in drawn if figure is not None]
 
 
-def _environment() -> Environment:
+def page(template: str, **words: Any) -> str:
+    """Return a whole page, set from a template."""
     loader = FileSystemLoader(TEMPLATES)
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    house = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return house.get_template(template).render(**words)

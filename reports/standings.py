@@ -15,6 +15,7 @@ from simenv.rundir import RunDir
 
 MAIN = "N_like"
 BOUNDS = ("oracle", "anti-oracle")
+CHANCE = "by chance"  # what any order would give on average: a bound that nobody has to know the truth for
 CERTAIN = 0.05  # a corrected p below this tells two policies apart
 
 
@@ -63,6 +64,9 @@ class Standings:
     pairs: Mapping[tuple[str, str, str], Pair]  # by metric, policy, against; both ways round
     contestants: list[str]  # best first on the main metric
     bounds: list[str]
+    main: str = MAIN
+    digits: int | None = None  # after the point; by the intervals unless told
+    in_percent: bool = False  # whether shares are told times 100
 
     @property
     def policies(self) -> list[str]:
@@ -74,12 +78,13 @@ class Standings:
         """Every metric measured: the main one first, then in the order of the glossary, cut-offs by size."""
         found = {metric for row in self.estimates.values() for metric in row}
         known = [*METRICS, *OFFLINE]
-        return sorted(found, key=lambda name: (name != MAIN, _place(known, name), _cutoff(name), name))
+        first = self.main if "@" not in self.main else ""  # cut-offs of one kind stay side by side
+        return sorted(found, key=lambda name: (name != first, _place(known, name), _cutoff(name), name))
 
     @property
     def leader(self) -> str | None:
         """The contestant with the highest mean on the main metric, or None where no mean is known."""
-        best = self.best(MAIN)
+        best = self.best(self.main)
         return best[0] if best else None
 
     def estimate(self, policy: str, metric: str) -> Estimate:
@@ -88,6 +93,8 @@ class Standings:
 
     def width(self, metric: str) -> float | None:
         """Return the usual width of this metric's intervals, so that a column keeps one number of digits."""
+        if self.digits is not None:
+            return float(10.0 ** (1 - self.digits))
         row = [self.estimate(policy, metric) for policy in self.contestants or self.bounds]
         widths = [e.high - e.low for e in row if e.low is not None and e.high is not None]
         return median(widths) if widths else None
@@ -122,50 +129,66 @@ class Standings:
 
 def standings(run: RunDir) -> Standings:
     """Read a run's metrics and comparisons."""
-    estimates = {
-        policy: {metric: _estimate(value) for metric, value in row.items()}
-        for policy, row in run.read_json("metrics.json").items()
-    }
-    if not estimates:
+    metrics = run.read_json("metrics.json")
+    if not metrics:
         raise RunError(f"{run.folder / 'metrics.json'}: no policy in it; run the scenario first")
+    return standings_of(metrics, run.read_json("comparisons.json"), run.manifest.get("policies", []))
+
+
+def standings_of(
+    metrics: Mapping[str, Mapping[str, Any]],
+    comparisons: Iterable[Mapping[str, Any]],
+    policies: Iterable[Mapping[str, Any]],
+    *,
+    main: str = MAIN,
+    digits: int | None = None,
+    in_percent: bool = False,
+) -> Standings:
+    """Return the standings that follow from metrics, comparisons and the manifest's list of policies."""
+    scale = 100.0 if in_percent else 1.0
+    estimates = {
+        policy: {metric: _estimate(value, scale) for metric, value in row.items()} for policy, row in metrics.items()
+    }
     pairs: dict[tuple[str, str, str], Pair] = {}
-    for row in run.read_json("comparisons.json"):
-        pair = _pair(row)
+    for row in comparisons:
+        pair = _pair(row, scale)
         pairs[pair.metric, pair.policy, pair.against] = pair
         pairs[pair.metric, pair.against, pair.policy] = pair.turned()
-    names = {entry["label"]: str(entry.get("name", "")) for entry in run.manifest.get("policies", [])}
+    names = {entry["label"]: str(entry.get("name", "")) for entry in policies}
     order = [*(label for label in names if label in estimates), *(p for p in estimates if p not in names)]
     bounds = [policy for policy in order if is_bound(policy, names.get(policy, ""))]
     contestants = [policy for policy in order if policy not in bounds]
-    return Standings(estimates, pairs, _sorted(contestants, estimates), _sorted(bounds, estimates))
+    found = _sorted(contestants, estimates, main), _sorted(bounds, estimates, main)
+    return Standings(estimates, pairs, *found, main, digits, in_percent)
 
 
 def is_bound(label: str, name: str = "") -> bool:
     """Whether a policy bounds the others instead of contesting with them."""
-    return any(word.lower().replace("_", "-") in BOUNDS for word in (label, name))
+    return label == CHANCE or any(word.lower().replace("_", "-") in BOUNDS for word in (label, name))
 
 
-def _sorted(policies: Iterable[str], estimates: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
+def _sorted(policies: Iterable[str], estimates: Mapping[str, Mapping[str, Estimate]], main: str) -> list[str]:
     def height(policy: str) -> float:
-        mean = estimates[policy].get(MAIN, Estimate(None)).mean
+        mean = estimates[policy].get(main, Estimate(None)).mean
         return -math.inf if mean is None else mean
 
     return sorted(policies, key=height, reverse=True)
 
 
-def _estimate(value: Mapping[str, Any]) -> Estimate:
-    mean, low, high = (_known(value.get(key)) for key in ("mean", "low", "high"))
+def _estimate(value: Mapping[str, Any], scale: float) -> Estimate:
+    mean, low, high = (_known(value.get(key), scale) for key in ("mean", "low", "high"))
     return Estimate(mean, low, high, int(value.get("n") or 0))
 
 
-def _pair(row: Mapping[str, Any]) -> Pair:
-    difference, low, high, p, p_holm = (_known(row.get(key)) for key in ("difference", "low", "high", "p", "p_holm"))
+def _pair(row: Mapping[str, Any], scale: float) -> Pair:
+    difference, low, high = (_known(row.get(key), scale) for key in ("difference", "low", "high"))
+    p, p_holm = (_known(row.get(key)) for key in ("p", "p_holm"))
     names = (str(row["metric"]), str(row["policy"]), str(row["against"]))
     return Pair(*names, difference, low, high, p, p_holm, int(row.get("n") or 0))
 
 
-def _known(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+def _known(value: object, scale: float = 1.0) -> float | None:
+    return scale * float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _minus(value: float | None) -> float | None:

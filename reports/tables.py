@@ -11,7 +11,7 @@ from simenv.metrics import metric_of
 
 from .discretion import discreet
 from .numbers import DASH, GAP, count, interval, number, p_value, signed
-from .standings import MAIN, Estimate, Standings
+from .standings import Estimate, Standings
 from .svg import Scale, inks, line, tag
 
 GAUGE = 64.0  # width of the little interval under a number
@@ -84,7 +84,7 @@ def groups(stands: Standings) -> list[Group]:
             offline,
         ),
     ]
-    return [_group(stands, name, note, metrics) for name, note, metrics in parts if metrics]
+    return [group_of(stands, name, note, metrics) for name, note, metrics in parts if metrics]
 
 
 def pair_rows(stands: Standings) -> list[PairRow]:
@@ -120,7 +120,7 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     data, population = told.get("dataset") or {}, told.get("population") or {}
     found = [
         ("scenario", told.get("scenario")),
-        ("data", _data(data)),
+        ("data", data_words(data)),
         ("split", data.get("split")),
         (
             "population",
@@ -161,11 +161,12 @@ def glossary(stands: Standings) -> list[tuple[str, str, str, str]]:
     return list(found.values())
 
 
-def _group(stands: Standings, name: str, note: str, metrics: Sequence[str]) -> Group:
+def group_of(stands: Standings, name: str, note: str, metrics: Sequence[str]) -> Group:
+    """Return all policies under these metrics."""
     columns = []
     for metric in metrics:
         told = metric_of(metric)
-        columns.append(Column(metric, _better(told.higher_is_better), told.definition, metric == MAIN))
+        columns.append(Column(metric, _better(told.higher_is_better), told.definition, metric == stands.main))
     best = {metric: stands.best(metric) if len(stands.contestants) > 1 else [] for metric in metrics}
     scales = {metric: _scale(stands, metric) for metric in metrics}
     colours = inks(stands)
@@ -219,7 +220,8 @@ def _better(higher: bool | None) -> str:
     return "" if higher is None else "higher" if higher else "lower"
 
 
-def _data(data: Mapping[str, Any]) -> str:
+def data_words(data: Mapping[str, Any]) -> str:
+    """Return a data set's name and sizes in words."""
     sizes = [
         f"{count(data[key])} {word}"
         for key, word in (

@@ -36,7 +36,7 @@ def policy_table(run: RunDir, width: int | None = None) -> Table:
         table.add_column(metric, justify="right", no_wrap=True)
     for policy in stands.policies:
         style = "dim" if policy in stands.bounds else ""
-        table.add_row(Text(policy), *_cells(stands, policy, shown, wide), style=style)
+        table.add_row(Text(policy), *cells(stands, policy, shown, wide), style=style)
     return table
 
 
@@ -48,7 +48,8 @@ def verdict_lines(run: RunDir) -> list[str]:
     return [*map(_line, loud), escape(found.sentence), *map(_line, quiet)]
 
 
-def _cells(stands: Standings, policy: str, metrics: Sequence[str], wide: bool) -> list[Text]:
+def cells(stands: Standings, policy: str, metrics: Sequence[str], wide: bool) -> list[Text]:
+    """Return a policy's figures, marked, with the intervals beside or below them."""
     cells = []
     for metric in metrics:
         estimate = stands.estimate(policy, metric)

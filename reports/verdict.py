@@ -55,7 +55,7 @@ class Verdict:
 def verdict(run: RunDir, stands: Standings | None = None) -> Verdict:
     """Return what this run says, and how far to trust it."""
     stands = standings(run) if stands is None else stands
-    sentence, leader = _sentence(stands)
+    sentence, leader = sentence_of(stands)
     return Verdict(sentence, leader, trust(run.manifest), status(run.manifest))
 
 
@@ -78,49 +78,55 @@ def status(manifest: Mapping[str, Any]) -> Note | None:
     return Note(f"run: {word}", f"{text} The numbers below are from a part of it.", "red")
 
 
-def _sentence(stands: Standings) -> tuple[str, str | None]:
-    alike = stands.best(MAIN)
+def sentence_of(stands: Standings) -> tuple[str, str | None]:
+    """Return who leads, in a sentence, and the leader where one leads for certain."""
+    alike = stands.best(stands.main)
     if not stands.contestants:
         return f"Only bounds were run ({names(stands.bounds)}); there is nobody to judge.", None
     if not alike:
-        return f"No policy can be named: {MAIN} was not measured.", None
+        return f"No policy can be named: {stands.main} was not measured.", None
     first = alike[0]
     if len(stands.contestants) == 1:
         return f"{first} ran alone, with {_amount(stands, first)}; there is nobody to compare it with.", None
     if len(alike) > 1:
         return _undecided(stands, alike), None
     rival = next((policy for policy in stands.contestants if policy != first), "")
-    pair = stands.pairs.get((MAIN, first, rival))
+    pair = stands.pairs.get((stands.main, first, rival))
     lead = f"{first} leads with {_amount(stands, first)}"
     if pair is None:
         return f"{lead}, ahead of {rival}; no comparison on the same users was made.", None
-    return f"{lead}, {_difference(pair)}; the difference holds after correction.", first
+    return f"{lead}, {_difference(stands, pair)}; the difference holds after correction.", first
 
 
 def _undecided(stands: Standings, alike: list[str]) -> str:
     first, rival = alike[:2]
-    pair = stands.pairs.get((MAIN, first, rival))
+    pair = stands.pairs.get((stands.main, first, rival))
     start = f"No difference could be told between {names(alike)}: {first} has {_amount(stands, first)}"
     if pair is None or pair.difference is None:
         return f"{start}."
     clear = pair.low is not None and pair.low > 0
     tail = "this does not hold after correction" if clear else "this may be chance"
-    return f"{start}, {_difference(pair)}; {tail}."
+    return f"{start}, {_difference(stands, pair)}; {tail}."
 
 
 def _amount(stands: Standings, policy: str) -> str:
-    estimate = stands.estimate(policy, MAIN)
-    return f"{number(estimate.mean, estimate.low, estimate.high)} {LIKES}"
+    estimate = stands.estimate(policy, stands.main)
+    value = number(estimate.mean, estimate.low, estimate.high)
+    if stands.main == MAIN:
+        return f"{value} {LIKES}"
+    return f"{stands.main} of {value}{GAP}%" if stands.in_percent else f"{stands.main} of {value}"
 
 
-def _difference(pair: Pair) -> str:
+def _difference(stands: Standings, pair: Pair) -> str:
     size = number(abs(pair.difference or 0.0), pair.low, pair.high)
-    word = "fewer" if (pair.difference or 0.0) < 0 else "more"
+    fewer = "fewer" if stands.main == MAIN else "less"
+    word = fewer if (pair.difference or 0.0) < 0 else "more"
+    points = "points " if stands.in_percent else ""
     spread = interval(pair.low, pair.high)
     details = [f"95{GAP}% interval {spread}"] if spread else []
     if pair.p_holm is not None:
         details.append(f"corrected {p_value(pair.p_holm)}")
-    return f"{size} {word} than {pair.against}" + (f" ({', '.join(details)})" if details else "")
+    return f"{size} {points}{word} than {pair.against}" + (f" ({', '.join(details)})" if details else "")
 
 
 def names(policies: list[str]) -> str:

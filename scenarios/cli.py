@@ -12,9 +12,12 @@ import typer
 from simenv import __version__
 from simenv.errors import SimenvError
 
-from . import data_commands
+from . import cache_commands, data_commands
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from simenv.rundir import RunDir
 
 app = typer.Typer(
@@ -24,6 +27,7 @@ app = typer.Typer(
     help="A wind tunnel for recommenders: simulated users browse pages of recommendations.",
 )
 app.add_typer(data_commands.app, name="data", help="List, describe, import and check data sets.")
+app.add_typer(cache_commands.app, name="cache", help="List or clear the fitted policies that are kept.")
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder.", metavar="DIR")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Fit every policy anew, whatever lies in the cache.")]
 
@@ -68,11 +72,89 @@ def run(
 
 
 @app.command()
+def evaluate(
+    source: Annotated[
+        str, typer.Argument(help="A data set (folder, file, imported name, or films), or an evaluation's YAML file.")
+    ],
+    policies: Annotated[str | None, typer.Option(help="Which policies, with commas: pop,ease,item-knn.")] = None,
+    split: Annotated[str | None, typer.Option(help="leave-one-out, time or published.")] = None,
+    k: Annotated[str | None, typer.Option(help="How many of a ranking count, with commas: 10,20.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Of recall, ndcg, hit and mrr, with commas.")] = None,
+    users: Annotated[int | None, typer.Option(help="Draw so many users; all unless told.")] = None,
+    history: Annotated[str | None, typer.Option(help="Ask with: train, or 'train and validation'.")] = None,
+    history_length: Annotated[int | None, typer.Option(help="Ask with each user's last so many rows.")] = None,
+    candidates: Annotated[str | None, typer.Option(help="llmrank: rank 20 items a user instead of all.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the evaluation.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Its folder; evals/NAME unless told.")] = None,
+    fresh: Fresh = False,
+) -> None:
+    """Measure policies against held-out rows: full ranking under a protocol that stands beside every figure."""
+    from .evaluation import evaluate as evaluate_policies
+    from .evaluation import read_evaluation
+    from .progress import watching
+    from .scenario import homeless
+
+    given = {
+        "policies": policies,
+        "split": split,
+        "k": k,
+        "metrics": metrics,
+        "users": users,
+        "history": history,
+        "history_length": history_length,
+        "candidates": candidates,
+    }
+    flags, words = _flags(given)
+    question = read_evaluation(source, flags, settings or [])
+    folder = out or Path("evals") / question.name
+    words = ["simenv", "evaluate", source, *words, *(word for one in settings or [] for word in ("--set", one))]
+    words += ["--out", str(out)] if out else []
+    try:
+        with watching() as watch:
+            evaluate_policies(question, folder, fresh=fresh, command=homeless(shlex.join(words)), watch=watch)
+    except KeyboardInterrupt:
+        told = (
+            "stopped; the same command goes on: what took long to fit is kept, and so is a training's last checkpoint"
+        )
+        print(f"\n{told}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    _show_evaluation(folder)
+
+
+def _flags(given: "Mapping[str, str | int | None]") -> "tuple[dict[str, tuple[str, Any]], list[str]]":
+    """Return the flags' values, with what was typed, and the words of the command that gives them."""
+    import yaml
+
+    flags: dict[str, tuple[str, Any]] = {}
+    words: list[str] = []
+    for key, value in given.items():
+        if value is None:
+            continue
+        flag = f"--{key.replace('_', '-')}"
+        read: Any = value
+        if key in ("policies", "k", "metrics"):
+            try:
+                read = yaml.safe_load(f"[{value}]")
+            except yaml.YAMLError:
+                read = str(value).split(",")
+        flags[key] = (f"{flag} {value}", read)
+        words += [flag, str(value)]
+    return flags, words
+
+
+@app.command()
 def report(folder: RunFolder) -> None:
-    """Write a run's report again and show its table."""
+    """Write the report of a run or an evaluation again, and show its table."""
+    from simenv.reports.evaluation import RESULT, write_evaluation_report
     from simenv.reports.report import write_report
     from simenv.rundir import RunDir
 
+    if (folder / RESULT).exists():
+        write_evaluation_report(folder)
+        _show_evaluation(folder)
+        return
     result = RunDir.open(folder)
     result.check_whole()
     write_report(result)
@@ -127,7 +209,8 @@ def list_names() -> None:
     from simenv.readers import imported
 
     from .names import known_names
-    from .scenario import parse, shipped
+    from .scenario import shipped
+    from .told import parse
 
     tables = {
         "policies": {name: entry.about for name, entry in known_names("policy").items()},
@@ -164,6 +247,19 @@ def _show(result: "RunDir") -> None:
     console.print(
         "", policy_table(result, console.width), f"\nreport: {result.folder / 'report.html'}", highlight=False
     )
+
+
+def _show_evaluation(folder: Path) -> None:
+    """Print an evaluation's protocol and tables, and where its report lies."""
+    from rich.console import Console
+
+    from simenv.reports.evaluation import evaluation_parts, read_result
+
+    result = read_result(folder)
+    console = Console(highlight=False)
+    for part in evaluation_parts(result, console.width):
+        console.print(part)
+    console.print(f"report: {folder / 'report.html'}", markup=False)
 
 
 def main() -> None:

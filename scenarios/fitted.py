@@ -26,7 +26,7 @@ from simenv.errors import SimenvError, StoreError, blame
 from simenv.policy import Observer, Policy
 from simenv.splits import Split
 from simenv.store import ABOUT, Savable, read_state, save_policy, settings_of
-from simenv.training import Epoch, Trainable, Training
+from simenv.training import Epoch, Trainable, Training, clock
 
 from .steps import Step, Watcher
 
@@ -146,7 +146,7 @@ def _fit(policy: Policy, label: str, split: Split, mark: str | None, folder: Pat
         shutil.rmtree(learning, ignore_errors=True)
         with suppress(OSError):
             learning.parent.rmdir()  # nothing was kept
-    LOG.info("%s: fitted in %.3g s%s", label, seconds, f", kept as {_short(mark)}" if kept and mark else "")
+    LOG.info("%s: fitted in %s%s", label, took(seconds), f", kept as {_short(mark)}" if kept else "")
     return Fitted(policy, seconds, on, mark, reused=False)
 
 
@@ -188,7 +188,7 @@ def _taken(policy: Policy, label: str, mark: str, folder: Path) -> Fitted | None
         LOG.warning("%s: what was kept as %s is damaged, so it is fitted again (%s)", label, _short(mark), told)
         shutil.rmtree(kept, ignore_errors=True)
         return None
-    LOG.info("%s: reused, fitted on %s in %.3g s (fingerprint %s)", label, found.on, found.seconds, _short(mark))
+    LOG.info("%s: reused, fitted on %s in %s (fingerprint %s)", label, found.on, took(found.seconds), _short(mark))
     return found
 
 
@@ -285,6 +285,11 @@ def clear_cache() -> int:
                 shutil.rmtree(kept.folder, ignore_errors=True)
                 gone += not kept.folder.exists()
     return gone
+
+
+def took(seconds: float) -> str:
+    """Return how long a fit took, in words."""
+    return "no time" if seconds < 0.05 else f"{seconds:.1f} s" if seconds < 10 else clock(seconds)
 
 
 def _short(mark: str | None) -> str:

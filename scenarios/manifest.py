@@ -9,6 +9,7 @@ import numpy as np
 
 import simenv
 from simenv.errors import RunError
+from simenv.splits import Split
 
 from .stage import Stage
 
@@ -19,22 +20,13 @@ NOT_MEASURED = {
 
 
 def make_manifest(stage: Stage, command: str) -> dict[str, Any]:
-    scenario, train = stage.scenario, stage.split.train
+    scenario = stage.scenario
     return {
         "simenv": simenv.__version__,
         "scenario": scenario.name,
         "question": scenario.question,
         "status": "running",
-        "dataset": {
-            "name": train.name,
-            "fingerprint": train.fingerprint,
-            "users": len(train.users),
-            "items": len(train.catalog),
-            "train_rows": len(train.interactions),
-            "test_rows": len(stage.split.test),
-            "test_fingerprint": train.only(stage.split.test).fingerprint,
-            "split": stage.split.protocol,
-        },
+        "dataset": data_facts(stage.split),
         "population": {"name": scenario.population.name, "options": scenario.population.options},
         "policies": [
             {"label": policy.label, "name": policy.name, "options": policy.options} for policy in scenario.policies
@@ -49,9 +41,30 @@ def make_manifest(stage: Stage, command: str) -> dict[str, Any]:
         "fidelity": NOT_MEASURED,
         "empty_places": {},
         "seconds": {},
-        "versions": {"python": platform.python_version(), "numpy": np.__version__}
-        | {name: version(name) for name in ("scipy", "numba", "pyarrow")},
+        "versions": versions(),
         "command": command,
+    }
+
+
+def data_facts(split: Split) -> dict[str, Any]:
+    """Return what tells these rows, held out in this way, from any others."""
+    train = split.train
+    return {
+        "name": train.name,
+        "fingerprint": train.fingerprint,
+        "users": len(train.users),
+        "items": len(train.catalog),
+        "train_rows": len(train.interactions),
+        "test_rows": len(split.test),
+        "test_fingerprint": train.only(split.test).fingerprint,
+        "split": split.protocol,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the figures rest on."""
+    return {"python": platform.python_version(), "numpy": np.__version__} | {
+        name: version(name) for name in ("scipy", "numba", "pyarrow")
     }
 
 

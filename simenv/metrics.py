@@ -104,10 +104,10 @@ METRICS: dict[str, Metric] = {
     )
 }
 OFFLINE = {
-    "recall": "Share of the user's held-out items among the first {k} of a full ranking.",
-    "ndcg": "Discounted gain of the held-out items among the first {k} of a full ranking, over the best possible.",
-    "hit": "Share of users with a held-out item among the first {k} of a full ranking.",
-    "mrr": "One over the rank of the first held-out item among the first {k} of a full ranking, 0 if none.",
+    "recall": "Share of the user's held-out items among the first {k} of the ranking.",
+    "ndcg": "Discounted gain of the held-out items among the first {k} of the ranking, over the best possible.",
+    "hit": "Share of users with a held-out item among the first {k} of the ranking.",
+    "mrr": "One over the rank of the first held-out item among the first {k} of the ranking, 0 if none.",
 }
 HEADLINE = [metric.name for metric in METRICS.values() if metric.headline]
 

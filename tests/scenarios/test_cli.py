@@ -256,3 +256,100 @@ def test_runs_on_other_data_are_not_compared_unless_forced(simenv: Command, tiny
 
 def test_the_version_is_told(simenv: Command):
     assert simenv("--version").out.startswith("simenv 0.")
+
+
+FILMS = ["--set", "dataset.users=40", "--set", "dataset.items=80"]
+
+
+def test_an_evaluation_takes_one_line(simenv: Command):
+    answer = simenv("evaluate", "films", *FILMS, "--policies", "random,pop", "--k", "5,10")
+
+    assert answer.code == 0
+    told = json.loads(Path("evals/films/evaluation.json").read_text(encoding="utf-8"))
+    assert set(told["metrics"]) == {"random", "pop"}
+    assert f"{told['metrics']['pop']['ndcg@10']['mean']:.4f}" in answer.out
+    for words in told["protocol"].values():
+        assert "".join(words.split())[:40] in "".join(answer.out.split())
+    assert "evals/films/report.html" in answer.out
+    assert "pop: fitted in no time" in answer.error
+
+
+def test_the_command_in_an_evaluation_gives_the_same_again(simenv: Command):
+    policies = "pop,{name: ease, regularisation: 9}"
+    words = ["--split", "leave-one-out", "--metrics", "ndcg", "--users", "5", "--history", "train"]
+    words += ["--history-length", "4"]
+    assert simenv("evaluate", "films", *FILMS, "--policies", policies, *words).code == 0
+    one = json.loads(Path("evals/films/evaluation.json").read_text(encoding="utf-8"))
+    assert one["policies"][1]["options"] == {"regularisation": 9}
+
+    _, *words = shlex.split(one["command"])
+    assert simenv(*words, "--out", "other").code == 0
+    assert json.loads(Path("other/evaluation.json").read_text(encoding="utf-8"))["metrics"] == one["metrics"]
+
+
+def test_an_evaluation_can_be_reported_again(simenv: Command):
+    said = simenv("evaluate", "films", *FILMS, "--policies", "pop").out
+    Path("evals/films/report.html").unlink()
+    assert simenv("report", "evals/films").out == said
+    assert Path("evals/films/report.html").is_file()
+    Path("evals/films/evaluation.json").write_text("{}")
+    assert "evaluation.json: not an evaluation's figures" in simenv("report", "evals/films").error
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["films", "--policies", "poop"], "no policy 'poop'"),
+        (["films", "--policies", "pop,pop"], "--policies pop,pop, policies: two policies are labelled 'pop'"),
+        (["films", "--policies", "pop,{"], "policies"),
+        (["films", "--k", "ten"], "--k ten, k.0: is 'ten'"),
+        (["films", "--k", "5000"], "k: 5000 wanted, but user"),
+        (["films", "--users", "100000"], "takes them all"),
+        (["films", "--candidates", "llmrank"], "comes with none"),
+        (["films", "--candidates", "luck"], "--candidates luck, candidates.name: is 'luck'"),
+        (["films", "--history", "all"], "--history all, history: is 'all'"),
+        (["films", "--set", "depth=3"], "--set depth=3, depth: unknown key"),
+        (["films", "--out", "taken"], "not empty and not an evaluation"),
+        (["nowhere"], "nowhere: no such file, folder or imported data set"),
+        (["nowhere.yaml"], "nowhere.yaml: no such file; give an evaluation's YAML file, or a data set"),
+    ],
+)
+def test_a_mistake_in_an_evaluation_is_a_sentence(simenv: Command, words: list[str], told: str):
+    Path("taken").mkdir()
+    Path("taken/photo.jpg").write_bytes(b"")
+    answer = simenv("evaluate", *words)
+    assert answer.code == 2
+    assert answer.error.startswith("error: ")
+    assert told in answer.error
+    assert "Traceback" not in answer.error
+
+
+def test_an_interrupted_evaluation_says_how_to_go_on(simenv: Command, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("simenv.scenarios.evaluation.fitted", interrupt)
+    answer = simenv("evaluate", "films", *FILMS, "--policies", "pop")
+    assert answer.code == 130
+    assert "the same command goes on" in answer.error
+    assert not Path("evals").exists()
+
+
+def test_a_second_run_takes_the_fitted_policy_unless_fresh(
+    simenv: Command, tiny_file: TinyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SIMENV_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("simenv.scenarios.fitted.WORTH_KEEPING", 0.0)
+
+    assert "pop: fitted in no time, kept as" in simenv("run", tiny_file(), "--out", "one").error
+    assert "pop: reused, fitted on" in simenv("run", tiny_file(), "--out", "two").error
+    assert "pop: reused" in simenv("evaluate", "films", *FILMS, "--policies", "pop").error
+    assert "pop: fitted in" in simenv("run", tiny_file(), "--out", "three", "--fresh").error
+    metrics = [Path(folder, "metrics.json").read_text() for folder in ("one", "two", "three")]
+    assert metrics[0] == metrics[1] == metrics[2]
+
+    told = simenv("cache", "list").out
+    assert "pop" in told
+    assert "films" in told
+    assert simenv("cache", "clear").out == "2 removed\n"
+    assert simenv("cache", "list").out.startswith("0 kept in")
