@@ -1,7 +1,9 @@
 """Other libraries' models keep to the contract, hear of the session, and show what their library would."""
 
+import shutil
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,11 @@ from simenv.recommenders.from_lenskit import FromLensKit
 from simenv.recommenders.from_rectools import FromRecTools
 from simenv.recommenders.recommender import WHISPER, seen_matrix
 from simenv.scenarios.names import build
+from simenv.scenarios.runner import run
+from simenv.scenarios.scenario import Scenario
 from simenv.store import load_policy, save_policy
 
+ROOT = Path(__file__).parents[2]
 ALS, BPR, LMF = "AlternatingLeastSquares", "BayesianPersonalizedRanking", "LogisticMatrixFactorization"
 SMALL: dict[str, dict[str, Any]] = {
     ALS: {"factors": 8},
@@ -171,3 +176,41 @@ def test_items_that_a_model_says_nothing_of_come_last_by_fame():
     fame = np.array([0, 0.5, 1], dtype=np.float32) * np.float32(WHISPER)
     scores = filled(np.array([[np.nan, -7.0, np.nan], [np.nan] * 3]), fame)
     assert np.argsort(-scores, axis=1).tolist() == [[1, 2, 0], [2, 1, 0]]
+
+
+def test_a_scenario_with_implicit_in_it_runs(tiny: Callable[..., Scenario], tmp_path: Path):
+    models = [
+        {"name": "implicit", "model": model, "options": SMALL.get(model, {}), "label": model} for model in (ALS, BPR)
+    ]
+    run(tiny(policies=["pop", *models]), tmp_path / "run").check_whole()
+
+
+@pytest.mark.slow
+def test_lenskit_and_rectools_work_in_an_environment_of_their_own():
+    python = environment("apart", [f"{ROOT}[lenskit,rectools]"], ["rectools[torch]", "torch==2.13.0", "pytest"])
+    told = subprocess.run(
+        [python, "-m", "pytest", "-p", "no:cacheprovider", "-rs", ROOT / "tests" / "recommenders" / "test_apart.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout[-4000:] + told.stderr[-2000:]
+    assert " passed" in told.stdout
+
+
+def environment(name: str, ours: Sequence[str], wanted: Sequence[str]) -> Path:
+    """Return the Python of an environment in which all of this is installed; it is kept while that stays the same."""
+    folder = ROOT / "build" / name
+    python, done = folder / "bin" / "python", folder / "done"
+    told = "\n".join([sys.version, *ours, *wanted, (ROOT / "pyproject.toml").read_text(encoding="utf-8")])
+    if not done.is_file() or done.read_text(encoding="utf-8") != told:
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        install = [python, "-m", "pip", "install", "-q", "--no-compile", "--retries", "1", "-e", *ours, *wanted]
+        found = subprocess.run(install, capture_output=True, text=True, check=False)
+        if any(word in found.stderr for word in ("connection broken by", "Max retries exceeded")):
+            pytest.skip("PyPI cannot be reached, from which the libraries would come")
+        assert found.returncode == 0, found.stderr[-4000:]
+        done.write_text(told, encoding="utf-8")
+    return python
