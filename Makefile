@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test test-slow lint types bench clean
+.PHONY: demo test lint types bench bench-policies clean
 
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,10 @@ types: $(VENV)/.done
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.stepping
+
+# One of them: make bench-policies ONLY=gowalla/lightgcn
+bench-policies: $(VENV)/.done
+	$(BIN)/python -m benchmarks.policies $(foreach name,$(ONLY),--only $(name))
 
 clean:
 	rm -rf build runs $(VENV)

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,15 +36,34 @@ def row(figure: str, values: Sequence[float], unit: str, *, goal: float | None =
 
 def write(name: str, command: str, rows: Sequence[Row], *, at_most: Sequence[str] = ()) -> None:
     """Print the rows and write them; the goals of figures in `at_most` are upper bounds."""
+    _save(name, command, [asdict(one) for one in rows])
+    _print(rows, at_most)
+
+
+def update(name: str, command: str, rows: Sequence[Row], prefix: str) -> None:
+    """Print the rows, and write them in place of those whose figure begins with the prefix."""
+    file = FOLDER / f"{name}.json"
+    known = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ")
+    fresh = [asdict(one) | {"when": now} for one in rows]
+    kept = [one for one in known if not one["figure"].startswith(prefix)]
+    _save(name, command, sorted(kept + fresh, key=lambda one: str(one["figure"])))
+    _print(rows, ())
+
+
+def _save(name: str, command: str, rows: Sequence[Mapping[str, object]]) -> None:
     content = {
         "name": name,
         "command": command,
         "when": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "rows": [asdict(one) for one in rows],
+        "rows": rows,
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _print(rows: Sequence[Row], at_most: Sequence[str]) -> None:
     table = Table(box=None, padding=(0, 1))
     for heading in ("figure", "median", "least", "greatest", "goal", "unit"):
         table.add_column(heading, justify="left" if heading in ("figure", "unit") else "right")

@@ -32,6 +32,7 @@ class BPR(Factors):
         negatives: int = 1,
         epochs: int = 100,
         patience: int = 10,
+        check_every: int = 1,
         seed: int = 0,
     ) -> None:
         if min(dimensions, epochs, negatives) < 1:
@@ -49,6 +50,7 @@ class BPR(Factors):
         self.negatives = negatives
         self.epochs = epochs
         self.patience = patience
+        self.check_every = check_every
         self.seed = seed
 
     def begin(self, dataset: Dataset) -> None:

@@ -31,6 +31,7 @@ class IALS(Learned):
         scaling: float = 1.0,
         epochs: int = 15,
         patience: int = 3,
+        check_every: int = 1,
         seed: int = 0,
     ) -> None:
         if dimensions < 1 or epochs < 1:
@@ -43,6 +44,7 @@ class IALS(Learned):
         self.scaling = scaling  # how far regularisation grows with the number of interactions
         self.epochs = epochs
         self.patience = patience
+        self.check_every = check_every
         self.seed = seed
 
     def begin(self, dataset: Dataset) -> None:

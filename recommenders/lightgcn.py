@@ -44,6 +44,7 @@ class LightGCN(Factors):
         batch_size: int = 8192,
         epochs: int = 40,
         patience: int = 5,
+        check_every: int = 1,
         seed: int = 0,
     ) -> None:
         if min(dimensions, layers, negatives, batch_size, epochs) < 1:
@@ -68,6 +69,7 @@ class LightGCN(Factors):
         self.batch_size = batch_size
         self.epochs = epochs
         self.patience = patience
+        self.check_every = check_every
         self.seed = seed
 
     def begin(self, dataset: Dataset) -> None:
