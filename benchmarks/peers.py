@@ -14,17 +14,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 from simenv.readers import open_dataset
 
 from .peer_workers.million import Log, cut, million, save
-from .record import FOLDER, Row, row, write
+from .record import Row, row, update
 
 WORKERS = Path(__file__).parent / "peer_workers"
 HOMES = Path(__file__).parents[1] / "build" / "peers"
@@ -50,8 +49,8 @@ class Part:
     unit: str
     rounds: int
     variants: dict[str, Variant]
-    goals: Sequence[tuple[str, str, float]]  # above, below, the least ratio
-    figure: str = "speed"  # or what a unit tells instead
+    goals: Sequence[tuple[str, str, float | None]]  # above, below, the least ratio
+    tells: Mapping[str, str] = field(default_factory=dict)  # what a unit tells and is asked for, if not how fast it was
     note: str = ""
 
 
@@ -102,21 +101,28 @@ PARTS = {
         5,
         {
             "ours": Variant("ours", "sasrec", OWN, ("torch",), "512 shared negatives"),
+            "ours, full softmax": Variant("ours", "sasrec-full", OWN, ("torch",)),
             "RecBole": recbole("sasrec", "a row for each prefix, full softmax, a step of 2,048"),
             "RecTools": rectools("sasrec", "full softmax"),
         },
-        [("ours", "RecBole", 30), ("ours", "RecTools", 2.2)],
+        [("ours", "RecBole", 30), ("ours", "RecTools", 2.2), ("ours, full softmax", "RecTools", 0.9)],
         note="2 layers, window 50, batch 128; positions that are no padding",
     ),
     "sasrec quality": Part(
         "NDCG@20",
-        2,
+        1,
         {
-            "ours": Variant("ours", "sasrec-quality"),
-            "RecTools": rectools("sasrec-quality"),
+            "ours": Variant("ours", "sasrec-quality", OWN, ("torch",), "512 shared negatives, all rows of a history"),
+            "ours, as many positions": Variant("ours", "sasrec-share-quality", OWN, ("torch",), "fewer epochs"),
+            "ours, full softmax": Variant("ours", "sasrec-full-quality", OWN, ("torch",), "all rows of a history"),
+            "RecTools": rectools("sasrec-quality", "full softmax, the last 51 rows of a history"),
         },
-        [("ours", "RecTools", 1)],
-        figure="ndcg",
+        [
+            ("ours", "RecTools", 1),
+            ("ours, as many positions", "RecTools", None),
+            ("ours, full softmax", "RecTools", None),
+        ],
+        tells={"ndcg": "all held-out rows", "next ndcg": "the first held-out row"},
     ),
     "recommend": Part(
         "users per CPU second",
@@ -140,27 +146,25 @@ class NotMeasured(Exception):
 
 
 def main() -> None:
-    """Measure the parts asked for and write their figures; those of other parts stay as they were."""
+    """Measure the parts asked for, and write the figures of each as soon as it is done; others stay as they were."""
     wishes = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=(__doc__ or "").split("\n")[0])
     names = sorted({name.split()[0] for name in PARTS})
     wishes.add_argument("--only", choices=names, action="append", help="measure this part; may be given again")
     wishes.add_argument("--data", type=Path, help="a folder of logged data, in place of the made-up million")
     wishes.add_argument("--rounds", type=int, help="rounds of every part, in place of its own number")
-    wishes.add_argument("--epochs", type=int, default=5, help="epochs before the NDCG of SASRec is taken")
+    wishes.add_argument("--epochs", type=int, default=3, help="epochs before the NDCG of SASRec is taken")
     wish = wishes.parse_args()
     log = million() if wish.data is None else logged(wish.data)
-    file = "peers" if wish.data is None else f"peers-{wish.data.name}"
-    measured: dict[str, list[Row]] = {}
+    file, command = "peers", "make bench-peers"
+    if wish.data is not None:
+        file, command = f"peers-{wish.data.name}", f"python -m benchmarks.peers --data {wish.data.name}"
     with tempfile.TemporaryDirectory() as folder:
         save(log, Path(folder) / "log.npz")
         for name, part in PARTS.items():
             if not wish.only or name.split()[0] in wish.only:
-                options = [f"epochs={wish.epochs}"]
-                note = f"after {wish.epochs} epochs each" if part.figure == "ndcg" else part.note
-                measured[name] = figures(name, part, Path(folder), options, wish.rounds or part.rounds, note)
-    kept = earlier(FOLDER / f"{file}.json")
-    rows = [one for name in PARTS for one in measured.get(name, kept.get(name, []))]
-    write(file, "make bench-peers", rows)
+                note = f"after {wish.epochs} epochs each" if part.tells else part.note
+                rows = figures(name, part, Path(folder), [f"epochs={wish.epochs}"], wish.rounds or part.rounds, note)
+                update(file, command, rows, f"{name}: ")
 
 
 def logged(folder: Path) -> Log:
@@ -170,19 +174,35 @@ def logged(folder: Path) -> Log:
     return cut(log.users, log.items, len(dataset.users), len(dataset.catalog))
 
 
-def earlier(path: Path) -> dict[str, list[Row]]:
-    """Return the rows of an earlier run by part."""
-    if not path.exists():
-        return {}
-    found: dict[str, list[Row]] = {}
-    for content in json.loads(path.read_text(encoding="utf-8"))["rows"]:
-        found.setdefault(content["figure"].split(":")[0], []).append(Row(**content))
+def figures(name: str, part: Part, folder: Path, options: Sequence[str], rounds: int, note: str) -> list[Row]:
+    """Return a part's rows: first the ratios, then what they were taken from."""
+    told, missing = rounds_of(name, part, folder, options, rounds)
+    found = []
+    for key, meaning in (part.tells or {"speed": ""}).items():
+        values = {label: [one[key] for one in units] for label, units in told.items()}
+        on = f", {meaning}" if meaning else ""
+        for above, below, goal in part.goals:
+            figure = f"{name}: {above} / {below}{on}"
+            if reason := missing.get(above) or missing.get(below):
+                found.append(Row(figure, 0, 0, 0, goal, f"not measured: {reason}"))
+                continue
+            ratios = [one / other for one, other in zip(values[above], values[below], strict=True)]
+            remarks = "; ".join(filter(None, (note, described(part.variants[below]))))
+            found.append(row(figure, ratios, "ratio", goal=goal, note=remarks))
+        for label, variant in part.variants.items():
+            if label in missing:
+                found.append(Row(f"{name}: {label}{on}", 0, 0, 0, None, f"not measured: {missing[label]}"))
+                continue
+            remarks = "; ".join(filter(None, (note, described(variant))))
+            found.append(row(f"{name}: {label}{on}", values[label], part.unit, note=remarks))
     return found
 
 
-def figures(name: str, part: Part, folder: Path, options: Sequence[str], rounds: int, note: str) -> list[Row]:
-    """Return a part's rows: first the ratios, then what they were taken from."""
-    values: dict[str, list[float]] = {}
+def rounds_of(
+    name: str, part: Part, folder: Path, options: Sequence[str], rounds: int
+) -> tuple[dict[str, list[dict[str, float]]], dict[str, str]]:
+    """Return what each variant told in each round, and why some told nothing."""
+    told: dict[str, list[dict[str, float]]] = {}
     missing: dict[str, str] = {}
     with ExitStack() as stack:
         running: dict[str, Worker] = {}
@@ -194,32 +214,14 @@ def figures(name: str, part: Part, folder: Path, options: Sequence[str], rounds:
         for _ in range(rounds):
             for label, worker in list(running.items()):
                 try:
-                    told = worker.go()
+                    unit = worker.go()
                 except NotMeasured as reason:
                     missing[label] = str(reason)
                     del running[label]
                     continue
-                speed = told["units"] / told["cpu_seconds"]
-                values.setdefault(label, []).append(speed if part.figure == "speed" else told[part.figure])
-                print(f"{name}: {label}: {values[label][-1]:,.4g} {part.unit}", file=sys.stderr, flush=True)
-    when = datetime.now(UTC).strftime("%Y-%m-%d")
-    notes = {label: described(variant) for label, variant in part.variants.items()}
-    found = []
-    for above, below, goal in part.goals:
-        reason = missing.get(above) or missing.get(below)
-        if reason:
-            found.append(Row(f"{name}: {above} / {below}", 0, 0, 0, goal, f"not measured: {reason}"))
-            continue
-        ratios = [one / other for one, other in zip(values[above], values[below], strict=True)]
-        told = "; ".join(filter(None, (note, notes[below], when)))
-        found.append(row(f"{name}: {above} / {below}", ratios, "ratio", goal=goal, note=told))
-    for label in part.variants:
-        if label in missing:
-            found.append(Row(f"{name}: {label}", 0, 0, 0, None, f"not measured: {missing[label]}"))
-        else:
-            told = "; ".join(filter(None, (note, notes[label], when)))
-            found.append(row(f"{name}: {label}", values[label], part.unit, note=told))
-    return found
+                told.setdefault(label, []).append(unit | {"speed": unit["units"] / unit["cpu_seconds"]})
+                print(f"{name}: {label}: {told[label][-1]}", file=sys.stderr, flush=True)
+    return told, missing
 
 
 @dataclass
@@ -228,7 +230,6 @@ class Worker:
 
     process: "subprocess.Popen[str]"
     diary: Path  # what it says besides
-    begun: bool = field(default=False)
 
     def go(self) -> dict[str, Any]:
         """Let it work once and return what it tells."""

@@ -104,23 +104,26 @@ def some_users(log: Log, every: int) -> Log:
     )
 
 
-def positions(log: Log, window: int) -> int:
-    """Return how many places of the users' windows have a next item to predict."""
-    counts = np.bincount(log.users, minlength=log.user_count)
-    return int(np.minimum(np.maximum(counts - 1, 0), window).sum())
+def positions(log: Log, window: int | None = None) -> int:
+    """Return how many rows have one before them to be told from, a user's last `window` of them at most."""
+    counts = np.maximum(np.bincount(log.users, minlength=log.user_count) - 1, 0)
+    return int((counts if window is None else np.minimum(counts, window)).sum())
 
 
 def quality(log: Log, lists: NDArray[np.integer]) -> dict[str, float]:
-    """Return the mean recall and NDCG of the users' lists [U, k] against their held-out rows."""
-    k = lists.shape[1]
-    wanted = np.zeros((log.user_count, log.item_count), dtype=bool)
-    wanted[log.test_users, log.test_items] = True
-    hits = np.take_along_axis(wanted, lists, axis=1)
-    counts = wanted.sum(axis=1)
-    gains = 1 / np.log2(np.arange(2, k + 2))
-    best = np.concatenate([[0], np.cumsum(gains)])[np.minimum(counts, k)]
-    tested = counts > 0
+    """Return the mean NDCG of the users' lists [U, k] against all held-out rows and against the first alone."""
+    gains = 1 / np.log2(np.arange(2, lists.shape[1] + 2))
+    first = np.append(True, log.test_users[1:] != log.test_users[:-1])
     return {
-        "recall": float((hits.sum(axis=1) / np.maximum(counts, 1))[tested].mean()),
-        "ndcg": float(((hits @ gains)[tested] / best[tested]).mean()),
+        "ndcg": _ndcg(log, lists, gains, np.ones_like(first)),
+        "next ndcg": _ndcg(log, lists, gains, first),
     }
+
+
+def _ndcg(log: Log, lists: NDArray[np.integer], gains: NDArray[np.float64], rows: NDArray[np.bool_]) -> float:
+    wanted = np.zeros((log.user_count, log.item_count), dtype=bool)
+    wanted[log.test_users[rows], log.test_items[rows]] = True
+    counts = wanted.sum(axis=1)
+    best = np.concatenate([[0], np.cumsum(gains)])[np.minimum(counts, len(gains))]
+    hits = np.take_along_axis(wanted, lists, axis=1)
+    return float(((hits @ gains)[counts > 0] / best[counts > 0]).mean())

@@ -14,7 +14,7 @@ from simenv.interactions import Interactions
 from simenv.loop import luck_of, policy_luck
 
 WINDOW = 50
-EVERY = 4  # a unit of SASRec is an epoch of every fourth user, as with RecTools
+EVERY = 8  # a unit of SASRec is an epoch of every eighth user, as with RecTools
 STEPS = 10  # of LightGCN in a unit
 BATCH = 1024  # users asked at once, as `simenv.ranking` does
 
@@ -94,36 +94,57 @@ def lightgcn(size: int) -> Callable[[Log], Unit]:
     return task
 
 
-def sasrec(log: Log) -> Unit:
-    """Train some users' windows; what counts are the positions that are no padding."""
-    from simenv.recommenders.sasrec import SASRec
+def sasrec(negatives: int) -> Callable[[Log], Unit]:
+    """Return a task of some users' histories, all rows of them; 6,400 places are 128 windows."""
 
-    some = some_users(log, EVERY)
-    policy = SASRec(dimensions=64, layers=2, window=WINDOW, batch_size=128)
-    policy.begin(dataset(some))
+    def task(log: Log) -> Unit:
+        from simenv.recommenders.sasrec import SASRec
 
-    def unit() -> dict[str, Any]:
-        policy.epoch(0)
-        return {"units": positions(some, WINDOW)}
+        some = some_users(log, EVERY)
+        policy = SASRec(dimensions=64, layers=2, window=WINDOW, negatives=negatives, batch_size=128 * WINDOW)
+        policy.begin(dataset(some))
 
-    return unit
+        def unit() -> dict[str, Any]:
+            policy.epoch(0)
+            return {"units": positions(some)}
+
+        return unit
+
+    return task
 
 
-def sasrec_quality(log: Log) -> Unit:
-    """Train all users for some epochs and list 20 items for each."""
-    from simenv.recommenders.sasrec import SASRec
+def sasrec_quality(negatives: int = 512, share: bool = False) -> Callable[[Log], Unit]:
+    """Return a task of some epochs of all users and 20 items for each.
 
-    data, seed = dataset(log), 0
+    With `share` so many epochs that as many positions are learnt from as in windows of the last rows alone.
+    """
 
-    def unit() -> dict[str, Any]:
-        nonlocal seed
-        policy = SASRec(dimensions=64, layers=2, window=WINDOW, batch_size=128, epochs=option("epochs", 5), seed=seed)
-        seed += 1
-        policy.fit(data)
-        lists = np.concatenate([policy.recommend(context, 20) for context in contexts(data)])
-        return {"units": 1} | quality(log, lists)
+    def task(log: Log) -> Unit:
+        from simenv.recommenders.sasrec import SASRec
 
-    return unit
+        data, seed, count = dataset(log), 0, option("epochs", 3)
+        if share:
+            count = max(1, round(count * positions(log, WINDOW) / positions(log)))
+
+        def unit() -> dict[str, Any]:
+            nonlocal seed
+            policy = SASRec(
+                dimensions=64,
+                layers=2,
+                window=WINDOW,
+                negatives=negatives,
+                batch_size=128 * WINDOW,
+                epochs=count,
+                seed=seed,
+            )
+            seed += 1
+            policy.fit(data)
+            lists = np.concatenate([policy.recommend(context, 20) for context in contexts(data)])
+            return {"units": count} | quality(log, lists)
+
+        return unit
+
+    return task
 
 
 def recommend(log: Log) -> Unit:
@@ -150,8 +171,11 @@ if __name__ == "__main__":
             "lightgcn-2048": lightgcn(2048),
             "lightgcn-8192": lightgcn(8192),
             "multvae": epochs(multvae, lambda log: log.user_count),
-            "sasrec": sasrec,
-            "sasrec-quality": sasrec_quality,
+            "sasrec": sasrec(512),
+            "sasrec-full": sasrec(0),
+            "sasrec-quality": sasrec_quality(),
+            "sasrec-share-quality": sasrec_quality(share=True),
+            "sasrec-full-quality": sasrec_quality(negatives=0),
             "recommend": recommend,
         }
     )

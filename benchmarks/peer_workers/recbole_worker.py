@@ -93,7 +93,7 @@ SEQUENCES = {
     "n_layers": 2,
     "n_heads": 1,
     "hidden_size": 64,
-    "inner_size": 64,
+    "inner_size": 256,
     "MAX_ITEM_LIST_LENGTH": 50,
     "loss_type": "CE",
     "train_neg_sample_args": None,

@@ -14,7 +14,7 @@ from rectools.models import SASRecModel
 from serving import Unit, option, serve
 
 WINDOW = 50
-EVERY = 4  # a unit is an epoch of every fourth user
+EVERY = 8  # a unit is an epoch of every eighth user
 warnings.filterwarnings("ignore")
 
 
@@ -90,7 +90,7 @@ def sasrec_quality(log: Log) -> Unit:
         nonlocal seed
         seed_everything(seed)
         seed += 1
-        count, learner = option("epochs", 5), model()
+        count, learner = option("epochs", 3), model()
         learner.fit_partial(dataset, min_epochs=count, max_epochs=count)
         users = np.arange(log.user_count)
         found = learner.recommend(users, dataset, k=20, filter_viewed=True).sort_values([Columns.User, Columns.Rank])
