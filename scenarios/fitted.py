@@ -10,6 +10,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, requires, version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,7 @@ except ImportError:  # not a POSIX system: two runs at once may fit the same pol
 
 LOG = logging.getLogger(__name__)
 WORTH_KEEPING = 1.0  # seconds of fitting
+MOST_FILES = 1000  # that an option may point to
 MOST_BYTES = 4 * 2**30  # of what was learnt: a larger policy is fitted again
 SHOWN = 12  # letters of a fingerprint, in words
 
@@ -108,7 +112,8 @@ def fingerprint(policy: Policy, split: Split, options: Mapping[str, Any]) -> str
     rows = [split.train.fingerprint]
     if isinstance(policy, Trainable):
         rows.append(split.train.only(split.valid).fingerprint)
-    told = [kind.__module__, kind.__qualname__, made, code, *rows]
+    files = [_lying_at(value) for value in (settings_of(policy) | dict(options)).values()]
+    told = [kind.__module__, kind.__qualname__, made, code, _versions(), files, *rows]
     return hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
 
 
@@ -129,6 +134,31 @@ def _code(kind: type) -> str | None:
     except (TypeError, OSError):  # typed into a console, or gone
         return None
     return digest.hexdigest()
+
+
+@lru_cache
+def _versions() -> tuple[str, ...]:
+    """Return the versions of the packages that simenv's policies may rest on, as far as they are there."""
+    found = set()
+    with suppress(PackageNotFoundError):
+        for line in requires("simenv") or []:
+            if not re.search(r"extra == .(dev|bench)", line):
+                name = re.split(r"[^A-Za-z0-9._-]", line)[0]
+                with suppress(PackageNotFoundError):
+                    found.add(f"{name} {version(name)}")
+    return tuple(sorted(found))
+
+
+def _lying_at(value: object) -> list[tuple[str, int, int]]:
+    """Return the names, sizes and times of the files where an option points to some, such as a pretrained model."""
+    if not isinstance(value, str) or not value:
+        return []
+    try:
+        path = Path(value).expanduser()
+        files = [path] if path.is_file() else islice((file for file in path.rglob("*") if file.is_file()), MOST_FILES)
+        return sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    except (OSError, ValueError, RuntimeError):  # not a path, or not ours to read
+        return []
 
 
 def _fit(policy: Policy, label: str, split: Split, mark: str | None, folder: Path | None, watch: Watcher) -> Fitted:
@@ -154,7 +184,7 @@ def _train(policy: Trainable, label: str, split: Split, folder: Path | None, wat
     """Train a policy, or go on with a training that was interrupted."""
 
     def tell(epoch: Epoch) -> None:
-        scored = "" if epoch.score is None else f", NDCG@10 on validation {epoch.score:.4f}"
+        scored = "" if epoch.score is None else f", NDCG@10 {epoch.score:.4f}"
         note = f"loss {epoch.loss:.4g}{scored}"
         watch(Step(f"training {label}", epoch.done, epoch.total, "epochs", note, epoch.seconds_left))
 

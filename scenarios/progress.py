@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from simenv.training import clock
@@ -14,6 +15,7 @@ from simenv.training import clock
 from .steps import Step, Watcher
 
 EVERY = 5.0  # seconds between plain lines of one stage
+WIDE = 110  # letters of a terminal that has room for a bar
 TOLD = "simenv.scenarios.fitted"  # whose log lines are shown as they come; of the others only warnings are
 
 
@@ -26,15 +28,15 @@ def watching() -> Iterator[Watcher]:
             yield _Lines(console)
         return
     columns = [
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}", markup=False),
-        TextColumn("{task.fields[note]}", style="dim", markup=False),
-        _Left(),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        *([BarColumn(bar_width=24)] if console.width >= WIDE else []),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[unit]}", markup=False, table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=Column(no_wrap=True, ratio=1)),
+        _Left(Column(no_wrap=True)),
     ]
     with (
-        Progress(*columns, console=console, transient=True) as progress,
+        Progress(*columns, console=console, transient=True, expand=True) as progress,
         _listening(lambda line: progress.console.print(line, highlight=False, markup=False)),
     ):
         yield _Bars(progress)
@@ -60,7 +62,7 @@ class _Bars:
     def __call__(self, step: Step) -> None:
         if step.unit == "epochs":
             if self.training is None:
-                self.training = self.progress.add_task("", unit="", note="", left="")
+                self.training = self.progress.add_task(step.stage, total=step.total, unit="", note="", left="")
             self._show(self.training, step)
             return
         if self.training is not None:

@@ -127,6 +127,23 @@ def test_an_option_that_the_policy_hides_counts(split: Split):
     assert fingerprint(Hiding(1), split, {"depth": 1}) != fingerprint(Hiding(2), split, {"depth": 2})
 
 
+def test_a_file_that_an_option_points_to_counts(split: Split, tmp_path: Path):
+    (tmp_path / "model").mkdir()
+    options = {"pretrained": str(tmp_path / "model")}
+    marks = {fingerprint(Pop(), split, options)}
+    for words in ("as it was", "as it is now"):
+        (tmp_path / "model" / "weights").write_text(words)
+        marks.add(fingerprint(Pop(), split, options))
+    assert len(marks) == 3
+
+
+def test_another_version_of_a_package_counts(split: Split, monkeypatch: pytest.MonkeyPatch):
+    assert any(line.startswith("numpy ") for line in room._versions())
+    made(split)
+    monkeypatch.setattr(room, "_versions", lambda: ("numpy 99",))
+    assert not made(split).reused
+
+
 def test_fresh_fits_anew_and_keeps_that(split: Split):
     first = made(split)
     assert not made(split, fresh=True).reused
