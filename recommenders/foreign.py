@@ -37,7 +37,7 @@ def find_model(library: str, name: str, known: Mapping[str, str]) -> Any:
     except ModuleNotFoundError as error:
         if error.name != library:
             raise SimenvError(f"{library} is installed, but cannot be imported ({error})") from None
-        raise MissingExtra(f"policy '{library}'", library) from None
+        raise MissingExtra(f"a model of {library}", library) from None
     try:
         return getattr(importlib.import_module(module), kind)
     except (ImportError, AttributeError) as error:
