@@ -193,21 +193,15 @@ def _note(told: Mapping[str, Any]) -> Note:
 
 
 def _groups(stands: Standings) -> list[Group]:
-    """Return the metrics, kinds that have room beside each other in one table."""
+    """Return the metrics, as many kinds beside each other as have room, in tables of one width."""
     kinds: dict[str, list[str]] = {}
     for name in stands.metrics:
         kinds.setdefault(name.partition("@")[0], []).append(name)
-    parts: list[dict[str, list[str]]] = []
-    for kind, columns in kinds.items():
-        if parts and sum(map(len, parts[-1].values())) + len(columns) <= MANY:
-            parts[-1][kind] = columns
-        else:
-            parts.append({kind: columns})
+    room = max(1, MANY * len(kinds) // len(stands.metrics))
+    each = -(-len(kinds) // -(-len(kinds) // room))
+    parts = [list(kinds)[begin : begin + each] for begin in range(0, len(kinds), each)]
     note = f"Means over users, with 95{GAP}% intervals."
-    return [
-        group_of(stands, names(list(part)), note, [name for columns in part.values() for name in columns])
-        for part in parts
-    ]
+    return [group_of(stands, names(part), note, [name for kind in part for name in kinds[kind]]) for part in parts]
 
 
 def _figures(result: Result) -> list[Figure]:
