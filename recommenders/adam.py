@@ -12,18 +12,17 @@ from simenv.store import Arrays
 class Adam:
     """Changes arrays in place, against their gradients."""
 
-    def __init__(self, arrays: Sequence[FloatArray], rate: float) -> None:
+    def __init__(self, arrays: Sequence[FloatArray]) -> None:
         self._arrays = list(arrays)
-        self._rate = rate
         self._means = [np.zeros_like(array) for array in arrays]
         self._squares = [np.zeros_like(array) for array in arrays]
         self._steps = 0
 
-    def step(self, gradients: Sequence[FloatArray]) -> None:
+    def step(self, gradients: Sequence[FloatArray], rate: float) -> None:
         """Take a step."""
         self._steps += 1
         for array, gradient, mean, square in zip(self._arrays, gradients, self._means, self._squares, strict=True):
-            _step(array, gradient, mean, square, np.float32(self._rate), self._steps)
+            _step(array, gradient, mean, square, np.float32(rate), self._steps)
 
     def progress(self) -> Arrays:
         """Return what it remembers."""

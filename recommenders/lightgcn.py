@@ -29,6 +29,7 @@ class LightGCN(Factors):
 
     loss 'softmax': each chosen item against `negatives` drawn for the whole batch, by the cosine over a
     `temperature`: it needs a tenth of the epochs. loss 'bpr': against one item drawn for each, as published.
+    The learning rate falls evenly to a tenth over the epochs.
     """
 
     def __init__(
@@ -79,21 +80,22 @@ class LightGCN(Factors):
         self._graph = Graph(dataset)
         self._users = rng.normal(0, 0.1, size=(len(dataset.users), self.dimensions)).astype(np.float32)
         self._items = rng.normal(0, 0.1, size=(len(dataset.catalog), self.dimensions)).astype(np.float32)
-        self._adam = Adam([self._users, self._items], self.learning_rate)
+        self._adam = Adam([self._users, self._items])
 
     def epoch(self, number: int) -> float:
         """Take a step for each batch of pairs, in an order of the epoch's own."""
         graph = self._graph
         rng = stream(self.seed, "lightgcn", number)
         order = rng.permutation(len(graph.owners))
+        rate = self.learning_rate * (1 - 0.9 * number / self.epochs)
         losses = []
         for first in range(0, len(order), self.batch_size):
             rows = order[first : first + self.batch_size]
-            losses.append(self.step(graph.owners[rows], graph.chosen[rows], rng) * len(rows))
+            losses.append(self.step(graph.owners[rows], graph.chosen[rows], rng, rate) * len(rows))
         return float(sum(losses)) / max(len(order), 1)
 
-    def step(self, owners: IntArray, chosen: IntArray, rng: np.random.Generator) -> float:
-        """Take one step for a batch of users and items they chose; return the mean loss."""
+    def step(self, owners: IntArray, chosen: IntArray, rng: np.random.Generator, rate: float) -> float:
+        """Take one step at this rate for a batch of users and items they chose; return the mean loss."""
         graph = self._graph
         smooth = graph.smooth((self._users, self._items), self.layers)
         toward = np.zeros_like(self._users), np.zeros_like(self._items)
@@ -105,7 +107,7 @@ class LightGCN(Factors):
             _add(users, owners, share * self._users[owners])
             for rows in (chosen, drawn):
                 _add(items, rows, share * self._items[rows])
-        self._adam.step([users, items])
+        self._adam.step([users, items], rate)
         return loss
 
     def fit_parts(self) -> tuple[FloatArray, FloatArray, FloatArray]:
