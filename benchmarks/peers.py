@@ -92,7 +92,7 @@ PARTS = {
     "multvae": Part(
         "users per CPU second",
         7,
-        {"ours": Variant("ours", "multvae"), "RecBole": recbole("multvae")},
+        {"ours": Variant("ours", "multvae", OWN, ("torch",)), "RecBole": recbole("multvae")},
         [("ours", "RecBole", 0.95)],
         note="600-64-600, whole epochs in batches of 2,048 users",
     ),
@@ -187,7 +187,7 @@ def figures(name: str, part: Part, folder: Path, options: Sequence[str], rounds:
                 found.append(Row(figure, 0, 0, 0, goal, f"not measured: {reason}"))
                 continue
             ratios = [one / other for one, other in zip(values[above], values[below], strict=True)]
-            remarks = "; ".join(filter(None, (note, described(part.variants[below]))))
+            remarks = "; ".join(filter(None, (note, part.variants[above].note, described(part.variants[below]))))
             found.append(row(figure, ratios, "ratio", goal=goal, note=remarks))
         for label, variant in part.variants.items():
             if label in missing:

@@ -86,7 +86,7 @@ def lightgcn(size: int) -> Callable[[Log], Unit]:
         def unit() -> dict[str, Any]:
             for _ in range(STEPS):
                 rows = rng.integers(len(owners), size=size)
-                policy.step(owners[rows], chosen[rows], rng)
+                policy.step(owners[rows], chosen[rows], rng, policy.learning_rate)
             return {"units": STEPS}
 
         return unit
