@@ -1,6 +1,7 @@
 """RecBole: its own data sets, models and trainer; epochs where they are cheap, else a few steps."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -31,7 +32,7 @@ SETTING = {
 
 def trainer(log: Log, name: str, **setting: Any) -> tuple[Any, Any]:
     """Return RecBole's trainer of a model and its training batches."""
-    folder = Path(tempfile.mkdtemp(prefix="recbole-"))
+    folder = Path(tempfile.mkdtemp(prefix="recbole-", dir=Path(sys.argv[2]).parent.resolve()))
     os.chdir(folder)  # it leaves logs and checkpoints where it stands
     (folder / "log").mkdir()
     table = np.column_stack([log.users, log.items, np.arange(len(log.users))])
