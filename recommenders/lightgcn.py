@@ -40,6 +40,7 @@ class LightGCN(Factors):
         loss: Literal["softmax", "bpr"] = "softmax",
         temperature: float = 0.1,
         negatives: int = 1024,
+        fame: float = 0.0,
         learning_rate: float = 0.005,
         regularisation: float = 1e-4,
         batch_size: int = 8192,
@@ -65,6 +66,7 @@ class LightGCN(Factors):
         self.loss = loss
         self.temperature = temperature
         self.negatives = negatives
+        self.fame = fame
         self.learning_rate = learning_rate
         self.regularisation = regularisation
         self.batch_size = batch_size
@@ -80,6 +82,9 @@ class LightGCN(Factors):
         self._graph = Graph(dataset)
         self._users = rng.normal(0, 0.1, size=(len(dataset.users), self.dimensions)).astype(np.float32)
         self._items = rng.normal(0, 0.1, size=(len(dataset.catalog), self.dimensions)).astype(np.float32)
+        chances = np.maximum(dataset.popularity, 1) ** self.fame
+        self._chances = np.cumsum(chances / chances.sum())
+        self._chances[-1] = 1.0
         self._adam = Adam([self._users, self._items])
 
     def epoch(self, number: int) -> float:
@@ -132,7 +137,7 @@ class LightGCN(Factors):
     ) -> tuple[float, IntArray]:
         """Add the gradient of the sampled softmax over cosines to `toward`; return it and the items drawn."""
         count, heat = np.float32(len(owners)), np.float32(1 / self.temperature)
-        drawn = rng.integers(len(self._items), size=self.negatives)
+        drawn = self._draw(rng)
         (mine, norm), (good, good_norm), (rest, rest_norm) = (
             _unit(smooth[side][rows]) for side, rows in ((0, owners), (1, chosen), (1, drawn))
         )
@@ -153,6 +158,9 @@ class LightGCN(Factors):
         _add(toward[1], chosen, _through_unit(-pull[:, None] * mine, good, good_norm))
         _add(toward[1], drawn, _through_unit(of_rest, rest, rest_norm))
         return loss, drawn
+
+    def _draw(self, rng: np.random.Generator) -> IntArray:
+        return np.searchsorted(self._chances, rng.random(self.negatives)).astype(np.int64)
 
     def _pairs(
         self, smooth: Sides, toward: Sides, owners: IntArray, chosen: IntArray, rng: np.random.Generator

@@ -33,13 +33,14 @@ def best_products(
 
     `vectors` is [B, D], `table` [I, D], `offsets` [I] is added to each product. `left_out` tells where each
     user's forbidden items begin [B + 1] and what they are; if there are candidates [B, C], all else is left out.
+    A table in Fortran's order is taken as it is; another is turned first.
     """
     count, items = len(vectors), len(table)
     page = np.full((count, k), EMPTY, dtype=np.int32)
     some = np.empty((count, 0), dtype=np.int32) if candidates is None else candidates
     block = np.zeros((TOGETHER, vectors.shape[1]), dtype=np.float32)
     scores = np.empty((TOGETHER, items), dtype=np.float32)
-    turned = np.asarray(table, dtype=np.float32).T
+    turned = np.ascontiguousarray(np.asarray(table, dtype=np.float32).T)
     offsets = np.asarray(offsets, dtype=np.float32)
     starts, forbidden = left_out
     for first in range(0, count, TOGETHER):
@@ -66,34 +67,67 @@ def steady_product(vectors: FloatArray, table: FloatArray) -> FloatArray:
 def _best_of(scores, page):  # type: ignore[no-untyped-def]
     values = np.empty(page.shape[1], dtype=scores.dtype)
     for row in range(len(scores)):
+        for item in range(scores.shape[1]):
+            if np.isnan(scores[row, item]):
+                scores[row, item] = -np.inf
         _choose(scores[row], page[row], values)
 
 
 @numba.njit(cache=True)
 def _choose(scores, items, values):  # type: ignore[no-untyped-def]
     """Put the best items into `items`, best first; `values` is room to work in."""
-    size, room = 0, len(items)
-    count = len(scores)
-    item = 0
-    while item < count and size < room:  # until the heap is full
+    room, count = len(items), len(scores)
+    stride = min(64, count // (3 * room))
+    size, worst = 0, -np.inf
+    if stride < 8:
+        size = _push_all(scores, 0, count, items, values, 0)
+    else:
+        # The best of each stretch first: as many of them as there is room are all reached by as many items, so
+        # whatever lies below the worst of these is passed over, and so are nearly all stretches.
+        peaks = np.empty(count // stride, dtype=scores.dtype)
+        for stretch in range(len(peaks)):
+            end = count if stretch == len(peaks) - 1 else (stretch + 1) * stride
+            peaks[stretch] = _peak(scores[stretch * stride : end])
+        if _push_all(peaks, 0, len(peaks), items, values, 0) == room:
+            worst = values[0]
+        for stretch in range(len(peaks)):
+            if peaks[stretch] >= worst:
+                end = count if stretch == len(peaks) - 1 else (stretch + 1) * stride
+                size = _push_all(scores, stretch * stride, end, items, values, size)
+    for end in range(size - 1, 0, -1):  # the worst goes last
+        _swap(values, items, 0, end)
+        _sink(values, items, 0, end)
+    items[size:] = EMPTY
+
+
+@numba.njit(cache=True)
+def _push_all(scores, begin, end, items, values, size):  # type: ignore[no-untyped-def]
+    """Take the best of a stretch of scores into a heap whose root is its worst; return the heap's size."""
+    room = len(items)
+    item = begin
+    while item < end and size < room:
         if scores[item] > -np.inf:
             values[size], items[size] = scores[item], item
+            place = size
             size += 1
-            place = size - 1
             while place > 0 and _worse(values, items, place, (place - 1) >> 1):
                 _swap(values, items, place, (place - 1) >> 1)
                 place = (place - 1) >> 1
         item += 1
     if size == room:
-        worst = values[0]
-        for later in range(item, count):
-            if scores[later] > worst:
+        for later in range(item, end):
+            if scores[later] > values[0]:
                 values[0], items[0] = scores[later], later
                 _sink(values, items, 0, size)
-                worst = values[0]
-    for end in range(size - 1, 0, -1):  # the worst goes last
-        _swap(values, items, 0, end)
-        _sink(values, items, 0, end)
+    return size
+
+
+@numba.njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
+def _peak(scores):  # type: ignore[no-untyped-def]
+    peak = scores[0]
+    for score in scores:
+        peak = score if score > peak else peak
+    return peak
 
 
 @numba.njit(cache=True, inline="always")
