@@ -27,7 +27,8 @@ class SASRec(Learned):
     """Learns, at every place of every history, to tell the next item; a session's likes and views are appended.
 
     loss 'softmax': against `negatives` drawn for the whole batch (0: all items). loss 'gbce': the binary loss,
-    made less sure of itself by `calibration` (Petrov 2023). `batch_size` counts places in histories.
+    made less sure of itself by `calibration` (Petrov 2023). `batch_size` counts places in histories. The learning
+    rate falls evenly to a tenth over the epochs.
     """
 
     fewest_epochs = 1
@@ -109,6 +110,8 @@ class SASRec(Learned):
     def epoch(self, number: int) -> float:
         """Take a step for each batch of like-long stretches."""
         rng = stream(self.seed, "sasrec", number)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.learning_rate * (1 - 0.9 * number / self.epochs)
         total, places = 0.0, 0
         self._network.train()
         with torch.random.fork_rng(devices=[]):

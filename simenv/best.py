@@ -70,12 +70,12 @@ def _best_of(scores, page):  # type: ignore[no-untyped-def]
         for item in range(scores.shape[1]):
             if np.isnan(scores[row, item]):
                 scores[row, item] = -np.inf
-        _choose(scores[row], page[row], values)
+        best_row(scores[row], page[row], values)
 
 
 @numba.njit(cache=True)
-def _choose(scores, items, values):  # type: ignore[no-untyped-def]
-    """Put the best items into `items`, best first; `values` is room to work in."""
+def best_row(scores, items, values):  # type: ignore[no-untyped-def]
+    """Put the places of the best scores into `items`, best first, and the scores into `values`; for compiled code."""
     room, count = len(items), len(scores)
     stride = min(64, count // (3 * room))
     size, worst = 0, -np.inf
@@ -167,7 +167,7 @@ def _best_left(scores, offsets, starts, left_out, candidates, some, first, page)
             mine[left_out[entry]] = -np.inf
         if some:
             _only(mine, candidates[row])
-        _choose(mine, page[row], values)
+        best_row(mine, page[row], values)
 
 
 @numba.njit(cache=True)
