@@ -3,14 +3,13 @@
 import numba
 import numpy as np
 
-from simenv.arrays import FloatArray
 from simenv.chance import key, mix_one, stream
-from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.store import Arrays
 
-from .factors import Factors
+from .factors import Factors, Parts
+from .moves import learn_moves
 from .recommender import seen_matrix
 
 
@@ -84,17 +83,9 @@ class BPR(Factors):
         )
         return total / max(seen.nnz, 1)
 
-    def fit_parts(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def fit_parts(self) -> Parts:
         """Return what a linear map of the history leaves to the user, the map of each item, and the items."""
-        items = self._items
-        sums, mass = everybody(self._dataset).sums(items)
-        known = mass > 0
-        told = sums / np.sqrt(np.maximum(mass, 1))[:, None]
-        # Ridge: few users must not make a wild map.
-        square = told.T.astype(np.float64) @ told + np.eye(self.dimensions)
-        turn = np.linalg.solve(square, told[known].T.astype(np.float64) @ self._users[known]).astype(np.float32)
-        own = np.where(known[:, None], self._users - told @ turn, 0)
-        return own, items @ turn, items
+        return Parts(*learn_moves(self._dataset, self._users, self._items), self._items)
 
     def progress(self) -> Arrays:
         """Return the vectors."""
@@ -103,16 +94,6 @@ class BPR(Factors):
     def resume(self, arrays: Arrays) -> None:
         """Go on with these vectors."""
         self._users, self._items = arrays["users"], arrays["items"]
-
-
-def everybody(dataset: Dataset) -> Context:
-    """Return the context of all users before any page."""
-    count = len(dataset.users)
-    nothing = np.empty((count, 0), dtype=np.int32)
-    numbers = np.arange(count, dtype=np.int32)
-    return Context(
-        dataset, numbers, np.zeros(count, np.int32), nothing, nothing.astype(np.int8), numbers.astype(np.uint64)
-    )
 
 
 @numba.njit(cache=True, fastmath={"contract", "reassoc", "nsz"})

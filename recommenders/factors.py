@@ -1,6 +1,7 @@
 """Policies whose score is a product: a user's vector with an item's."""
 
 from abc import abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,27 +9,35 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
+from simenv.store import Arrays
 
 from .learned import Learned
+from .moves import moved_vectors
 from .recommender import fame_of
+
+
+class Parts(NamedTuple):
+    """What users' vectors and items' are made of."""
+
+    own: FloatArray  # [U, D], what is a user's alone
+    said: FloatArray  # [I, D], what an item says of those who met it
+    power: FloatArray  # of a history's length that what its items say is divided by; a number
+    table: FloatArray  # [I, D], the items' vectors
 
 
 class Factors(Learned):
     """Scores an item by the product of its vector with the user's, which follows the user's history.
 
-    A user's vector is what is his alone plus what the items of his history say of him: their sum over the square
-    root of their number. What he liked on the pages before counts at once, without learning anything again.
+    A user's vector is what is his alone plus what the items of his history say of him: their sum over a power of
+    their number. What he liked on the pages before counts at once, without learning anything again.
     """
 
-    learnt = ("own", "said", "table", "offsets")
-    own: FloatArray  # [U, D], what is a user's alone
-    said: FloatArray  # [I, D], what an item says of those who met it
-    table: FloatArray  # [I, D]
+    learnt = (*Parts._fields, "offsets")
     offsets: FloatArray  # [I]
 
     @abstractmethod
-    def fit_parts(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return what is a user's alone, what an item says of its users, and the items' vectors."""
+    def fit_parts(self) -> Parts:
+        """Return what vectors are made of, by what was learnt so far."""
 
     def begin(self, dataset: Dataset) -> None:
         """Note what decides where no vector speaks."""
@@ -36,7 +45,14 @@ class Factors(Learned):
 
     def ready(self) -> None:
         """Make the vectors that `rank` multiplies."""
-        self.own, self.said, self.table = (np.ascontiguousarray(part, np.float32) for part in self.fit_parts())
+        own, said, self.power, table = self.fit_parts()
+        self.own, self.said = (np.ascontiguousarray(part, np.float32) for part in (own, said))
+        self.table = np.asfortranarray(table, np.float32)
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take back what `state` gave."""
+        super().restore(arrays)
+        self.table = np.asfortranarray(self.table)  # as `top_products` takes it without turning it
 
     def rank(self, context: Context, k: int) -> IntArray:
         """Return the `k` items with the greatest product."""
@@ -49,6 +65,4 @@ class Factors(Learned):
                 f"{type(self).__name__} was fitted to {len(self.own)} users and is asked about"
                 f" {len(context.train.users)}; fit it again"
             )
-        total, mass = context.sums(self.said)
-        total /= np.sqrt(np.maximum(mass, 1e-9))[:, None]
-        return total + self.own[context.users]
+        return moved_vectors(context, self.own, self.said, self.power)

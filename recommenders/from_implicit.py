@@ -15,7 +15,8 @@ from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.store import Arrays
 
-from .foreign import by_items, find_model, learn_moves, making, moved_vectors
+from .foreign import by_items, find_model, making
+from .moves import learn_moves, moved_vectors
 from .recommender import Recommender, fame_of, seen_matrix
 
 MODELS = {

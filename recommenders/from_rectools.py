@@ -17,8 +17,9 @@ from simenv.errors import SimenvError
 from simenv.pages import EMPTY
 from simenv.store import Arrays
 
-from .foreign import by_items, filled, find_model, learn_moves, making, moved_vectors, seeded
+from .foreign import by_items, filled, find_model, making, seeded
 from .from_implicit import one_blas_thread
+from .moves import learn_moves, moved_vectors
 from .recommender import Recommender, fame_of
 
 LOG = logging.getLogger(__name__)

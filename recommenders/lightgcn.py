@@ -18,7 +18,7 @@ from simenv.store import Arrays
 
 from .adam import Adam
 from .bpr import is_among
-from .factors import Factors
+from .factors import Factors, Parts
 from .recommender import seen_matrix
 
 Sides: TypeAlias = tuple[FloatArray, FloatArray]  # users' vectors [U, D] and items' [I, D]
@@ -115,13 +115,13 @@ class LightGCN(Factors):
         self._adam.step([users, items], rate)
         return loss
 
-    def fit_parts(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def fit_parts(self) -> Parts:
         """Return each user's share of the mean over layers, what the items add to it, and the items' means."""
         graph = self._graph
         smooth, (_, said) = graph.smooth_and_say((self._users, self._items), self.layers)
         own = np.where(graph.user_roots[:, None] > 0, self._users / (self.layers + 1), 0)
         table = _unit(smooth[1])[0] if self.loss == "softmax" else smooth[1]
-        return own, said, table
+        return Parts(own, said, np.array(0.5), table)
 
     def progress(self) -> Arrays:
         """Return the vectors before smoothing, and the optimiser's memory of them."""
