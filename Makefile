@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test lint types bench bench-policies clean
+.PHONY: demo test lint types bench bench-policies bench-peers clean
 
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +45,10 @@ bench: $(VENV)/.bench
 # One of them: make bench-policies ONLY=gowalla/lightgcn
 bench-policies: $(VENV)/.done
 	$(BIN)/python -m benchmarks.policies $(foreach name,$(ONLY),--only $(name))
+
+# Peers are installed in environments of their own, below build/peers.
+bench-peers: $(VENV)/.done
+	$(BIN)/python -m benchmarks.peers
 
 clean:
 	rm -rf build runs $(VENV)

@@ -22,12 +22,16 @@ import torch  # isort: skip  (after the trunk, which says how to install it)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+SMALL = 5000  # items that are all told apart at each place, unless told otherwise
+USUAL = 1024  # items drawn of a larger catalogue
+
 
 class SASRec(Learned):
     """Learns, at every place of every history, to tell the next item; a session's likes and views are appended.
 
-    loss 'softmax': against `negatives` drawn for the whole batch (0: all items). loss 'gbce': the binary loss,
-    made less sure of itself by `calibration` (Petrov 2023). `batch_size` counts places in histories. The learning
+    loss 'softmax': against `negatives` drawn for the whole batch, or all items if that is 0; unless told, all of a
+    catalogue of up to 5,000, and 1,024 of a larger one. loss 'gbce': the binary loss, made less sure of itself by
+    `calibration` (Petrov 2023). `batch_size` counts places in histories. The learning
     rate falls evenly to a tenth over the epochs.
     """
 
@@ -42,7 +46,7 @@ class SASRec(Learned):
         window: int = 50,
         dropout: float = 0.2,
         loss: Literal["softmax", "gbce"] = "softmax",
-        negatives: int = 512,
+        negatives: int | None = None,
         calibration: float = 0.75,
         learning_rate: float = 0.001,
         batch_size: int = 6400,
@@ -56,7 +60,7 @@ class SASRec(Learned):
                 f"dimensions {dimensions}, layers {layers}, heads {heads}, window {window}, batch_size {batch_size},"
                 f" epochs {epochs} and check_every {check_every} must each be at least 1"
             )
-        if negatives < 0:
+        if negatives is not None and negatives < 0:
             raise SimenvError(f"negatives is {negatives}; it must be at least 1, or 0 for all items")
         if dimensions % heads:
             raise SimenvError(
@@ -95,6 +99,8 @@ class SASRec(Learned):
         hold_memory()
         self._stretches = stretches(dataset, self.window)
         self._count = len(dataset.catalog)
+        usual = 0 if self._count <= SMALL else USUAL
+        self._drawn = usual if self.negatives is None else self.negatives
         self._fame = fame_of(dataset)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(key(self.seed, "sasrec") >> np.uint64(1)))
@@ -127,8 +133,8 @@ class SASRec(Learned):
         told = laid[:, 1:] != EMPTY
         wanted = torch.from_numpy(laid[:, 1:][told])
         drawn = None
-        if self.negatives:
-            drawn = torch.from_numpy(rng.integers(self._count, size=self.negatives))
+        if self._drawn:
+            drawn = torch.from_numpy(rng.integers(self._count, size=self._drawn))
         before = torch.from_numpy(np.maximum(laid[:, :-1], 0))
         items = self._network["catalog"]
         found = self._network["trunk"](items(before))[torch.from_numpy(told)]
