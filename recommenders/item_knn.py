@@ -17,21 +17,30 @@ BLOCK = 1024  # items whose similarities are held at once
 
 
 class ItemKNN(Recommender):
-    """Scores an item by its cosine similarity to the items of the user's history."""
+    """Scores an item by its cosine similarity to the items of the user's history.
+
+    The users who met both items have a say each, over the power `modesty` of how many items they met: one who met
+    everything tells little of what goes together. `shrink` is added to the norms, so that few users are not believed.
+    """
 
     learnt = ("similarity", "fame")
 
-    def __init__(self, *, neighbours: int = 100, shrink: float = 10.0) -> None:
+    def __init__(self, *, neighbours: int = 100, shrink: float = 10.0, modesty: float = 0.0) -> None:
         if neighbours < 1:
             raise SimenvError(f"neighbours is {neighbours}; it must be at least 1")
         self.neighbours = neighbours
+        if not shrink >= 0 or not modesty >= 0:
+            raise SimenvError(f"shrink is {shrink} and modesty {modesty}; neither may be below 0")
         self.shrink = shrink
+        self.modesty = modesty
 
     def learn(self, dataset: Dataset) -> None:
         """Keep each item's nearest neighbours: common users over the geometric mean of both, shrunk."""
         seen = seen_matrix(dataset)
         by_item = sparse.csr_array(seen.T)
         norms = np.sqrt(np.diff(by_item.indptr).astype(np.float32))
+        counts = np.diff(seen.indptr)
+        seen.data = np.repeat(np.maximum(counts, 1) ** np.float32(-self.modesty), counts)
         blocks = [self._block(by_item, seen, norms, first) for first in range(0, len(norms), BLOCK)]
         self.similarity = sparse.csr_array(sparse.vstack(blocks).T)
         self.fame = fame_of(dataset)  # decides where no neighbour speaks
