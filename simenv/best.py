@@ -77,6 +77,8 @@ def _best_of(scores, page):  # type: ignore[no-untyped-def]
 def best_row(scores, items, values):  # type: ignore[no-untyped-def]
     """Put the places of the best scores into `items`, best first, and the scores into `values`; for compiled code."""
     room, count = len(items), len(scores)
+    if room == 0:
+        return
     stride = min(64, count // (3 * room))
     size, worst = 0, -np.inf
     if stride < 8:
@@ -162,7 +164,8 @@ def _best_left(scores, offsets, starts, left_out, candidates, some, first, page)
     for row in range(first, min(first + len(scores), len(page))):
         mine = scores[row - first]
         for item in range(len(mine)):
-            mine[item] += offsets[item]
+            score = mine[item] + offsets[item]
+            mine[item] = score if score == score else -np.inf  # what is no number would hide its neighbours
         for entry in range(starts[row], starts[row + 1]):
             mine[left_out[entry]] = -np.inf
         if some:
