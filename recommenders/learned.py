@@ -72,6 +72,7 @@ class _Course:
         self.done, self.waited, self.best, self.best_epoch = 0, 0, -np.inf, 0
         self.best_state: Arrays = {}
         self.loss = float("nan")
+        self.score: float | None = None
         self._kept: tuple[dict[str, object], Arrays] | None = None
 
     def run(self) -> None:
@@ -86,12 +87,12 @@ class _Course:
                         f"the loss became {self.loss} in epoch {self.done + 1}; a smaller learning rate would help"
                     )
                 self.done += 1
-                score = self._judge()
+                self._judge()
+                self._remember()
                 left = clock.left(self.done - first, policy.epochs - first)
-                news = Epoch(self.done, policy.epochs, self.loss, score, left)
+                news = Epoch(self.done, policy.epochs, self.loss, self.score, left)
                 LOG.info("%s: %s", type(policy).__name__, news)
                 self.training.watch(news)
-                self._remember()
                 if clock.is_due(SAVE_EVERY):
                     self._keep()
         except KeyboardInterrupt:
@@ -103,21 +104,18 @@ class _Course:
         else:
             policy.ready()
 
-    def _judge(self) -> float | None:
+    def _judge(self) -> None:
         """Ask the validation rows, if there are any and it is time; keep the state if it is the best."""
         policy = self.policy
-        if self.valid is None:
-            return None
-        if self.done % policy.check_every and self.done < policy.epochs:
-            return self.best if self.best_state else None
+        if self.valid is None or (self.done % policy.check_every and self.done < policy.epochs):
+            return
         policy.ready()
-        score = ndcg(policy, self.dataset, self.valid, 10, most=JUDGES)
-        if score > self.best:
-            self.best, self.best_epoch, self.waited = score, self.done, 0
+        self.score = ndcg(policy, self.dataset, self.valid, 10, most=JUDGES)
+        if self.score > self.best:
+            self.best, self.best_epoch, self.waited = self.score, self.done, 0
             self.best_state = {name: array.copy() for name, array in policy.state().items()}
         else:
             self.waited += 1
-        return score
 
     def _remember(self) -> None:
         """Hold the state between two epochs: an epoch may be interrupted in its middle."""
@@ -128,7 +126,9 @@ class _Course:
             "waited": self.waited,
             "best": self.best if self.best_state else None,
             "best_epoch": self.best_epoch,
+            "score": self.score,
             "settings": settings_of(self.policy),
+            "rows": self.dataset.fingerprint,
         }
         arrays = {f"next.{name}": array.copy() for name, array in self.policy.progress().items()}
         self._kept = facts, arrays | {f"best.{name}": array for name, array in self.best_state.items()}
@@ -145,7 +145,8 @@ class _Course:
         else:
             policy.resume({name[5:]: array for name, array in arrays.items() if name.startswith("next.")})
             policy.ready()
-        save_policy(policy, checkpoint_folder(self.training.folder), epochs_done=self.done, finished=False)
+        done = facts["epochs_done"]  # an epoch that was not whole counts for nothing
+        save_policy(policy, checkpoint_folder(self.training.folder), epochs_done=done, finished=False)
         policy.resume({name[5:]: array.copy() for name, array in arrays.items() if name.startswith("next.")})
 
     def _take_up(self) -> None:
@@ -155,10 +156,13 @@ class _Course:
         facts, arrays = read_state(progress_folder(folder))
         if facts.get("settings") != json.loads(json.dumps(settings_of(self.policy))):  # in JSON a tuple is a list
             raise StoreError(f"{folder}: holds the learning of other settings; delete it, or choose another folder")
+        if facts.get("rows") != self.dataset.fingerprint:
+            raise StoreError(f"{folder}: holds the learning of other rows; delete it, or choose another folder")
         self.policy.resume({name[5:]: array for name, array in arrays.items() if name.startswith("next.")})
         self.best_state = {name[5:]: array for name, array in arrays.items() if name.startswith("best.")}
         self.done, self.waited, self.best_epoch = (int(facts[key]) for key in ("epochs_done", "waited", "best_epoch"))
         self.best = float(facts["best"]) if facts["best"] is not None else -np.inf
+        self.score = facts["score"]
         LOG.info("%s: goes on after epoch %d", type(self.policy).__name__, self.done)
 
 
