@@ -9,6 +9,8 @@ The checks need nothing but simenv; a failed one is an AssertionError.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +25,7 @@ from .pages import EMPTY, Grade, Page, Reaction, watched
 from .policy import Chancy, Policy
 from .population import Population, Sessions
 from .splits import Split, leave_one_out
+from .store import Savable, load_policy, save_policy
 
 K = 5  # places on a page
 STRANGER = 0  # the user without a history
@@ -158,6 +161,16 @@ class PolicyChecks(Checks):
         one, other = self.policy(), self.policy()
         for context in self.contexts():
             assert np.array_equal(one.recommend(context, K), other.recommend(context, K))
+
+    def test_saved_and_loaded_it_shows_the_same(self) -> None:
+        policy = self.policy()
+        if not isinstance(policy, Savable):
+            return
+        with TemporaryDirectory() as folder:
+            save_policy(policy, Path(folder) / "kept")
+            again = load_policy(Path(folder) / "kept")
+        for context in self.contexts():
+            assert np.array_equal(again.recommend(context, K), policy.recommend(context, K))
 
     def test_fit_leaves_the_data_as_they_were(self) -> None:
         self.fit_and_compare(self.make())

@@ -56,6 +56,13 @@ def save_policy(policy: Policy, folder: Path, **facts: Any) -> None:
     if not isinstance(policy, Savable):
         raise SimenvError(f"{type(policy).__name__} cannot be saved: it has no state() and restore()")
     kind = type(policy)
+    for name, value in settings_of(policy).items():
+        try:
+            json.dumps(value)
+        except TypeError:
+            raise SimenvError(
+                f"{kind.__name__} cannot be saved: its option {name} is a {type(value).__name__}, which JSON cannot hold"
+            ) from None
     about = {
         "policy": f"{kind.__module__}:{kind.__qualname__}",
         "settings": settings_of(policy),

@@ -1,6 +1,11 @@
 """Every policy keeps to the contract."""
 
+from pathlib import Path
+
+import pytest
+
 from simenv.checks import PolicyChecks
+from simenv.errors import SimenvError
 from simenv.recommenders.bpr import BPR
 from simenv.recommenders.ease import Ease
 from simenv.recommenders.ials import IALS
@@ -13,6 +18,7 @@ from simenv.recommenders.random import Random
 from simenv.recommenders.sasrec import SASRec
 from simenv.recommenders.unisrec import UniSRec
 from simenv.recommenders.vqrec import VQRec
+from simenv.store import save_policy
 
 
 class TestRandom(PolicyChecks):
@@ -40,8 +46,13 @@ class TestOracle(PolicyChecks):
     def make(self) -> Oracle:
         return Oracle(self.world().truth)
 
+    def test_saved_and_loaded_it_shows_the_same(self, tmp_path: Path) -> None:
+        """It is told that the truth is not kept."""
+        with pytest.raises(SimenvError, match="Oracle cannot be saved: its option truth is a Truth"):
+            save_policy(self.policy(), tmp_path / "kept")
 
-class TestAntiOracle(PolicyChecks):
+
+class TestAntiOracle(TestOracle):
     def make(self) -> AntiOracle:
         return AntiOracle(self.world().truth)
 
