@@ -5,11 +5,11 @@ import numpy as np
 
 from simenv.chance import key, mix_one, stream
 from simenv.dataset import Dataset
-from simenv.errors import SimenvError
 from simenv.store import Arrays
 
 from .factors import Factors, Parts
 from .moves import learn_moves
+from .options import check_number, check_whole
 from .recommender import seen_matrix
 
 
@@ -34,15 +34,10 @@ class BPR(Factors):
         check_every: int = 1,
         seed: int = 0,
     ) -> None:
-        if min(dimensions, epochs, negatives) < 1:
-            raise SimenvError(
-                f"dimensions is {dimensions}, epochs {epochs} and negatives {negatives}; each must be at least 1"
-            )
-        if not learning_rate > 0 or not regularisation >= 0:
-            raise SimenvError(
-                f"learning_rate is {learning_rate} and regularisation {regularisation};"
-                " the first must be above 0, the second not below"
-            )
+        check_whole(dimensions=dimensions, negatives=negatives, epochs=epochs, check_every=check_every)
+        check_whole(least=0, patience=patience)
+        check_number(above=0, learning_rate=learning_rate)
+        check_number(least=0, regularisation=regularisation)
         self.dimensions = dimensions
         self.learning_rate = learning_rate
         self.regularisation = regularisation

@@ -12,6 +12,7 @@ from simenv.errors import SimenvError
 from simenv.pages import EMPTY
 from simenv.text import tfidf, word_counts
 
+from .options import check_number, check_whole
 from .recommender import Recommender, fame_of
 
 WINDOW = 10  # items; all that a user ever met reads like everything
@@ -26,8 +27,8 @@ class ByWords(Recommender):
     learnt = ("questions", "answers", "fame")
 
     def __init__(self, *, window: int | None = WINDOW) -> None:
-        if window is not None and window < 1:
-            raise SimenvError(f"window is {window}; it must be at least 1 item, or None for the whole history")
+        if window is not None:  # None: the whole history
+            check_whole(window=window)
         self.window = window
 
     def learn(self, dataset: Dataset) -> None:
@@ -71,8 +72,8 @@ class BM25(ByWords):
 
     def __init__(self, *, k1: float = 1.2, b: float = 0.75, window: int | None = WINDOW) -> None:
         super().__init__(window=window)
-        if k1 < 0 or not 0 <= b <= 1:
-            raise SimenvError(f"k1 is {k1} and b is {b}; k1 must be at least 0, and b from 0 to 1")
+        check_number(least=0, k1=k1)
+        check_number(least=0, most=1, b=b)
         self.k1 = k1
         self.b = b
 

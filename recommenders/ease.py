@@ -11,6 +11,7 @@ from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 
+from .options import check_number
 from .recommender import Recommender, fame_of, seen_matrix
 
 BYTES_A_PAIR = 5  # of items: the Gram matrix, which becomes the weights, and some room for the sparse product
@@ -23,8 +24,7 @@ class Ease(Recommender):
     learnt = ("weights", "fame")
 
     def __init__(self, *, regularisation: float = 300.0) -> None:
-        if not regularisation > 0:
-            raise SimenvError(f"regularisation is {regularisation}; it must be above 0, or there is no one solution")
+        check_number(above=0, regularisation=regularisation)  # or there is no one solution
         self.regularisation = regularisation
 
     def learn(self, dataset: Dataset) -> None:

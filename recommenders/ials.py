@@ -7,10 +7,10 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.chance import stream
 from simenv.context import Context
 from simenv.dataset import Dataset
-from simenv.errors import SimenvError
 from simenv.store import Arrays
 
 from .learned import Learned
+from .options import check_number, check_whole
 from .recommender import fame_of, seen_matrix
 
 
@@ -34,10 +34,10 @@ class IALS(Learned):
         check_every: int = 1,
         seed: int = 0,
     ) -> None:
-        if dimensions < 1 or epochs < 1:
-            raise SimenvError(f"dimensions is {dimensions} and epochs {epochs}; both must be at least 1")
-        if not (unseen > 0 and regularisation > 0):
-            raise SimenvError(f"unseen is {unseen} and regularisation {regularisation}; both must be above 0")
+        check_whole(dimensions=dimensions, epochs=epochs, check_every=check_every)
+        check_whole(least=0, patience=patience)
+        check_number(above=0, unseen=unseen, regularisation=regularisation)
+        check_number(scaling=scaling)
         self.dimensions = dimensions
         self.unseen = unseen  # the weight of what was not chosen, against 1
         self.regularisation = regularisation

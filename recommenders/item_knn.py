@@ -8,9 +8,9 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.best import best_row
 from simenv.context import Context
 from simenv.dataset import Dataset
-from simenv.errors import SimenvError
 from simenv.pages import EMPTY
 
+from .options import check_number, check_whole
 from .recommender import Recommender, fame_of, seen_matrix
 
 BLOCK = 1024  # items whose similarities are held at once
@@ -26,11 +26,9 @@ class ItemKNN(Recommender):
     learnt = ("similarity", "fame")
 
     def __init__(self, *, neighbours: int = 100, shrink: float = 10.0, modesty: float = 0.0) -> None:
-        if neighbours < 1:
-            raise SimenvError(f"neighbours is {neighbours}; it must be at least 1")
+        check_whole(neighbours=neighbours)
+        check_number(least=0, shrink=shrink, modesty=modesty)
         self.neighbours = neighbours
-        if not shrink >= 0 or not modesty >= 0:
-            raise SimenvError(f"shrink is {shrink} and modesty {modesty}; neither may be below 0")
         self.shrink = shrink
         self.modesty = modesty
 

@@ -13,12 +13,12 @@ from scipy import sparse
 from simenv.arrays import FloatArray, IntArray
 from simenv.chance import stream
 from simenv.dataset import Dataset
-from simenv.errors import SimenvError
 from simenv.store import Arrays
 
 from .adam import Adam
 from .bpr import is_among
 from .factors import Factors, Parts
+from .options import check_choice, check_number, check_whole
 from .recommender import seen_matrix
 
 Sides: TypeAlias = tuple[FloatArray, FloatArray]  # users' vectors [U, D] and items' [I, D]
@@ -49,18 +49,13 @@ class LightGCN(Factors):
         check_every: int = 1,
         seed: int = 0,
     ) -> None:
-        if min(dimensions, layers, negatives, batch_size, epochs) < 1:
-            raise SimenvError(
-                f"dimensions {dimensions}, layers {layers}, negatives {negatives}, batch_size {batch_size} and"
-                f" epochs {epochs} must each be at least 1"
-            )
-        if loss not in ("softmax", "bpr"):
-            raise SimenvError(f"no loss '{loss}'; there are softmax and bpr")
-        if not (learning_rate > 0 and temperature > 0 and regularisation >= 0):
-            raise SimenvError(
-                f"learning_rate {learning_rate} and temperature {temperature} must be above 0,"
-                f" regularisation {regularisation} not below"
-            )
+        check_whole(dimensions=dimensions, layers=layers, negatives=negatives, batch_size=batch_size)
+        check_whole(epochs=epochs, check_every=check_every)
+        check_whole(least=0, patience=patience)
+        check_choice(("softmax", "bpr"), loss=loss)
+        check_number(above=0, learning_rate=learning_rate, temperature=temperature)
+        check_number(least=0, regularisation=regularisation)
+        check_number(fame=fame)
         self.dimensions = dimensions
         self.layers = layers
         self.loss = loss

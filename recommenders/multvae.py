@@ -7,10 +7,11 @@ from simenv.best import steady_product
 from simenv.chance import key, stream
 from simenv.context import Context
 from simenv.dataset import Dataset
-from simenv.errors import MissingExtra, SimenvError
+from simenv.errors import MissingExtra
 from simenv.store import Arrays
 
 from .learned import Learned
+from .options import check_number, check_whole
 from .recommender import seen_matrix
 from .torches import hold_memory, kept_progress, resume_progress
 
@@ -45,16 +46,11 @@ class MultVAE(Learned):
         check_every: int = 1,
         seed: int = 0,
     ) -> None:
-        if min(hidden, latent, batch_size, epochs, check_every) < 1:
-            raise SimenvError(
-                f"hidden {hidden}, latent {latent}, batch_size {batch_size}, epochs {epochs} and"
-                f" check_every {check_every} must each be at least 1"
-            )
-        if not (0 <= dropout < 1 and pull >= 0 and learning_rate > 0):
-            raise SimenvError(
-                f"dropout {dropout} must be from 0 to below 1, pull {pull} not below 0,"
-                f" learning_rate {learning_rate} above 0"
-            )
+        check_whole(hidden=hidden, latent=latent, batch_size=batch_size, epochs=epochs, check_every=check_every)
+        check_whole(least=0, patience=patience)
+        check_number(least=0, most=0.99, dropout=dropout)
+        check_number(least=0, pull=pull)
+        check_number(above=0, learning_rate=learning_rate)
         self.hidden = hidden
         self.latent = latent
         self.dropout = dropout

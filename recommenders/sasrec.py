@@ -13,6 +13,7 @@ from simenv.pages import EMPTY
 from simenv.store import Arrays
 
 from .learned import Learned
+from .options import check_choice, check_number, check_whole
 from .recommender import fame_of
 from .sequences import stretches
 from .torches import hold_memory, kept_progress, resume_progress
@@ -55,24 +56,18 @@ class SASRec(Learned):
         check_every: int = 1,
         seed: int = 0,
     ) -> None:
-        if min(dimensions, layers, heads, window, batch_size, check_every) < 1 or epochs < self.fewest_epochs:
-            raise SimenvError(
-                f"dimensions {dimensions}, layers {layers}, heads {heads}, window {window}, batch_size {batch_size},"
-                f" epochs {epochs} and check_every {check_every} must each be at least 1"
-            )
-        if negatives is not None and negatives < 0:
-            raise SimenvError(f"negatives is {negatives}; it must be at least 1, or 0 for all items")
+        check_whole(dimensions=dimensions, layers=layers, heads=heads, window=window, batch_size=batch_size)
+        check_whole(least=self.fewest_epochs, epochs=epochs)
+        check_whole(check_every=check_every)
+        check_whole(least=0, patience=patience, **({} if negatives is None else {"negatives": negatives}))
         if dimensions % heads:
             raise SimenvError(
                 f"dimensions is {dimensions} and heads {heads}; the first must be a multiple of the second"
             )
-        if loss not in ("softmax", "gbce"):
-            raise SimenvError(f"no loss '{loss}'; there are softmax and gbce")
-        if not (0 <= dropout < 1 and 0 <= calibration <= 1 and learning_rate > 0):
-            raise SimenvError(
-                f"dropout {dropout} must be from 0 to below 1, calibration {calibration} from 0 to 1,"
-                f" learning_rate {learning_rate} above 0"
-            )
+        check_choice(("softmax", "gbce"), loss=loss)
+        check_number(least=0, most=0.99, dropout=dropout)
+        check_number(least=0, most=1, calibration=calibration)
+        check_number(above=0, learning_rate=learning_rate)
         self.dimensions = dimensions
         self.layers = layers
         self.heads = heads

@@ -11,6 +11,7 @@ from simenv.errors import SimenvError
 from simenv.store import Arrays, load_policy
 from simenv.text import SentenceEncoder, TextEncoder, TfidfEncoder
 
+from .options import check_choice, check_whole
 from .sasrec import SASRec
 
 import torch  # isort: skip  (after the sequences, which say how to install it)
@@ -37,10 +38,8 @@ class TextSequences(SASRec):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        if encoder not in ("tfidf", "sentences"):
-            raise SimenvError(f"no encoder '{encoder}'; there are tfidf and sentences")
-        if text_dimensions < 1:
-            raise SimenvError(f"text_dimensions is {text_dimensions}; it must be at least 1")
+        check_choice(("tfidf", "sentences"), encoder=encoder)
+        check_whole(text_dimensions=text_dimensions)
         if pretrained is not None and encoder == "tfidf":
             raise SimenvError("with encoder: tfidf a text means something else in every catalogue; encoder: sentences")
         if pretrained is None and self.epochs < 1:

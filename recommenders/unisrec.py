@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from simenv.dataset import Dataset
-from simenv.errors import SimenvError
 
+from .options import check_whole
 from .texts import TextSequences
 
 import torch  # isort: skip  (after the sequences, which say how to install it)
@@ -20,8 +20,7 @@ class UniSRec(TextSequences):
     """
 
     def __init__(self, *, experts: int = 4, identities: bool = False, **options: Any) -> None:
-        if experts < 1:
-            raise SimenvError(f"experts is {experts}; it must be at least 1")
+        check_whole(experts=experts)
         super().__init__(**options)
         self.experts = experts
         self.identities = identities

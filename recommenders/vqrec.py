@@ -9,6 +9,7 @@ from simenv.chance import stream
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 
+from .options import check_whole
 from .texts import TextSequences
 
 import torch  # isort: skip  (after the sequences, which say how to install it)
@@ -22,8 +23,7 @@ class VQRec(TextSequences):
     """
 
     def __init__(self, *, parts: int = 32, codes: int = 256, **options: Any) -> None:
-        if min(parts, codes) < 1:
-            raise SimenvError(f"parts is {parts} and codes {codes}; both must be at least 1")
+        check_whole(parts=parts, codes=codes)
         super().__init__(**options)
         self.parts = parts
         self.codes = codes

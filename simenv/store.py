@@ -61,7 +61,7 @@ def save_policy(policy: Policy, folder: Path, **facts: Any) -> None:
             json.dumps(value)
         except TypeError:
             raise SimenvError(
-                f"{kind.__name__} cannot be saved: its option {name} is a {type(value).__name__}, which JSON cannot hold"
+                f"{kind.__name__} cannot be saved: its option {name} is a {type(value).__name__}, no JSON"
             ) from None
     about = {
         "policy": f"{kind.__module__}:{kind.__qualname__}",
