@@ -115,7 +115,7 @@ NUMBERS = {
     "unseen",
     "scaling",
     "temperature",
-    "fame",
+    "lengths",
     "calibration",
 }
 NUMBERS |= {"shrink", "modesty", "k1", "b"}
