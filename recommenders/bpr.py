@@ -35,7 +35,7 @@ class BPR(Factors):
         seed: int = 0,
     ) -> None:
         check_whole(dimensions=dimensions, negatives=negatives, epochs=epochs, check_every=check_every)
-        check_whole(least=0, patience=patience)
+        check_whole(least=0, seed=seed, patience=patience)
         check_number(above=0, learning_rate=learning_rate)
         check_number(least=0, regularisation=regularisation)
         self.dimensions = dimensions

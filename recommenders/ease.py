@@ -24,7 +24,7 @@ class Ease(Recommender):
     learnt = ("weights", "fame")
 
     def __init__(self, *, regularisation: float = 300.0) -> None:
-        check_number(above=0, regularisation=regularisation)  # or there is no one solution
+        check_number(above=0, most=1e9, regularisation=regularisation)  # or there is no one solution
         self.regularisation = regularisation
 
     def learn(self, dataset: Dataset) -> None:

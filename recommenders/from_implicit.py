@@ -17,6 +17,7 @@ from simenv.store import Arrays
 
 from .foreign import by_items, find_model, making
 from .moves import learn_moves, moved_vectors
+from .options import check_whole
 from .recommender import Recommender, fame_of, seen_matrix
 
 MODELS = {
@@ -64,6 +65,7 @@ class FromImplicit(Recommender):
     ) -> None:
         self.model = model
         self.options = dict(options or {})
+        check_whole(least=0, seed=seed)
         self.seed = seed
         self._fitted = self._made()  # an option that is wrong is told at once
         self._way = _way_of(self._fitted)

@@ -16,6 +16,7 @@ from simenv.pages import Grade
 from simenv.store import Arrays
 
 from .foreign import filled, find_model, making, seeded
+from .options import check_whole
 from .recommender import Recommender, fame_of
 
 LOG = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class FromLensKit(Recommender):
     ) -> None:
         self.model = model
         self.options = dict(options or {})
+        check_whole(least=0, seed=seed)
         self.seed = seed
         self._scorer = self._made()  # an option that is wrong is told at once
 

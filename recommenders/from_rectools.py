@@ -20,6 +20,7 @@ from simenv.store import Arrays
 from .foreign import by_items, filled, find_model, making, seeded
 from .from_implicit import one_blas_thread
 from .moves import learn_moves, moved_vectors
+from .options import check_whole
 from .recommender import Recommender, fame_of
 
 LOG = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class FromRecTools(Recommender):
     def __init__(self, *, model: str = "EASEModel", options: Mapping[str, Any] | None = None, seed: int = 0) -> None:
         self.model = model
         self.options = dict(options or {})
+        check_whole(least=0, seed=seed)
         self.seed = seed
         self._fitted = self._made()  # an option that is wrong is told at once
 

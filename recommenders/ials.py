@@ -35,7 +35,7 @@ class IALS(Learned):
         seed: int = 0,
     ) -> None:
         check_whole(dimensions=dimensions, epochs=epochs, check_every=check_every)
-        check_whole(least=0, patience=patience)
+        check_whole(least=0, seed=seed, patience=patience)
         check_number(above=0, unseen=unseen, regularisation=regularisation)
         check_number(scaling=scaling)
         self.dimensions = dimensions

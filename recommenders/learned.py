@@ -9,7 +9,7 @@ import numpy as np
 
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError, StoreError
-from simenv.ranking import ndcg
+from simenv.ranking import ndcg, new_pairs
 from simenv.store import Arrays, read_state, save_policy, settings_of, write_state
 from simenv.training import Clock, Epoch, Training
 
@@ -59,7 +59,11 @@ class Learned(Recommender):
         """Learn, or go on with what was kept in the training's folder."""
         self.begin(dataset)
         self.item_count = len(dataset.catalog)
-        _Course(self, dataset, training).run()
+        try:
+            _Course(self, dataset, training).run()
+        except Exception:
+            self.item_count = 0  # nothing that could be shown was learnt
+            raise
 
 
 class _Course:
@@ -69,6 +73,9 @@ class _Course:
         self.policy, self.dataset, self.training = policy, dataset, training
         valid = training.valid
         self.valid = valid if valid is not None and len(valid) and policy.patience else None
+        if self.valid is not None and not len(new_pairs(dataset, self.valid)):
+            LOG.warning("%s: no validation row is new to its user, so none tells when to stop", type(policy).__name__)
+            self.valid = None
         self.done, self.waited, self.best, self.best_epoch = 0, 0, -np.inf, 0
         self.best_state: Arrays = {}
         self.loss = float("nan")
@@ -103,6 +110,8 @@ class _Course:
             LOG.info("%s: kept epoch %d of %d", type(policy).__name__, self.best_epoch, self.done)
         else:
             policy.ready()
+        if self.training.folder is not None:
+            save_policy(policy, checkpoint_folder(self.training.folder), epochs_done=self.done, finished=True)
 
     def _judge(self) -> None:
         """Ask the validation rows, if there are any and it is time; keep the state if it is the best."""
@@ -128,7 +137,7 @@ class _Course:
             "best_epoch": self.best_epoch,
             "score": self.score,
             "settings": settings_of(self.policy),
-            "rows": self.dataset.fingerprint,
+            "rows": self._rows(),
         }
         arrays = {f"next.{name}": array.copy() for name, array in self.policy.progress().items()}
         self._kept = facts, arrays | {f"best.{name}": array for name, array in self.best_state.items()}
@@ -149,6 +158,10 @@ class _Course:
         save_policy(policy, checkpoint_folder(self.training.folder), epochs_done=done, finished=False)
         policy.resume({name[5:]: array.copy() for name, array in arrays.items() if name.startswith("next.")})
 
+    def _rows(self) -> list[str]:
+        valid = [] if self.valid is None else [self.dataset.only(self.valid).fingerprint]
+        return [self.dataset.fingerprint, *valid]
+
     def _take_up(self) -> None:
         folder = self.training.folder
         if folder is None or not progress_folder(folder).exists():
@@ -156,7 +169,7 @@ class _Course:
         facts, arrays = read_state(progress_folder(folder))
         if facts.get("settings") != json.loads(json.dumps(settings_of(self.policy))):  # in JSON a tuple is a list
             raise StoreError(f"{folder}: holds the learning of other settings; delete it, or choose another folder")
-        if facts.get("rows") != self.dataset.fingerprint:
+        if facts.get("rows") != self._rows():
             raise StoreError(f"{folder}: holds the learning of other rows; delete it, or choose another folder")
         self.policy.resume({name[5:]: array for name, array in arrays.items() if name.startswith("next.")})
         self.best_state = {name[5:]: array for name, array in arrays.items() if name.startswith("best.")}

@@ -52,7 +52,7 @@ class LightGCN(Factors):
     ) -> None:
         check_whole(dimensions=dimensions, layers=layers, negatives=negatives, batch_size=batch_size)
         check_whole(epochs=epochs, check_every=check_every)
-        check_whole(least=0, patience=patience)
+        check_whole(least=0, seed=seed, patience=patience)
         check_choice(("softmax", "bpr"), loss=loss)
         check_number(above=0, learning_rate=learning_rate, temperature=temperature)
         check_number(least=0, lengths=lengths, regularisation=regularisation)

@@ -7,7 +7,6 @@ from simenv.best import steady_product
 from simenv.chance import key, stream
 from simenv.context import Context
 from simenv.dataset import Dataset
-from simenv.errors import MissingExtra
 from simenv.store import Arrays
 
 from .learned import Learned
@@ -15,12 +14,9 @@ from .options import check_number, check_whole
 from .recommender import seen_matrix
 from .torches import hold_memory, kept_progress, resume_progress
 
-try:
-    import torch
-    from torch import Tensor, nn
-    from torch.nn import functional as F
-except ImportError:
-    raise MissingExtra("multvae", "torch") from None
+import torch  # isort: skip  (after torches, which says how to install it)
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class MultVAE(Learned):
@@ -47,7 +43,7 @@ class MultVAE(Learned):
         seed: int = 0,
     ) -> None:
         check_whole(hidden=hidden, latent=latent, batch_size=batch_size, epochs=epochs, check_every=check_every)
-        check_whole(least=0, patience=patience)
+        check_whole(least=0, seed=seed, patience=patience)
         check_number(least=0, most=0.99, dropout=dropout)
         check_number(least=0, pull=pull)
         check_number(above=0, learning_rate=learning_rate)

@@ -25,5 +25,5 @@ class Random(Recommender):
 
     def propensities(self, context: Context, items: IntArray) -> FloatArray:
         """Return one over the number of items that were still to be shown."""
-        left = np.isfinite(context.mask(np.zeros((len(context), len(np.arange(self.item_count)))))).sum(axis=1)
+        left = np.isfinite(context.mask(np.zeros((len(context), self.item_count)))).sum(axis=1)
         return np.broadcast_to(1 / np.maximum(left, 1)[:, None], items.shape)

@@ -19,8 +19,8 @@ WHISPER = 1e-6  # the weight of fame where it only settles ties
 class Recommender(ABC):
     """A policy that says what is wrong, and can be saved: a subclass learns and ranks.
 
-    A user without any history gets the most popular items. Where fewer items are left than are asked for,
-    the last places stay EMPTY.
+    A user without any history gets the most popular items, unless the policy says otherwise. Where fewer items are
+    left than are asked for, the last places stay EMPTY.
     """
 
     learnt: ClassVar[tuple[str, ...]] = ()  # the attributes that `learn` sets: arrays, dense or sparse
@@ -46,6 +46,8 @@ class Recommender(ABC):
 
     def state(self) -> Arrays:
         """Return what was learnt, as arrays by name."""
+        if not self.item_count:
+            raise SimenvError(f"{type(self).__name__} has not been fitted: there is nothing to keep")
         arrays: Arrays = {"item_count": np.array(self.item_count)}
         for name in self.learnt:
             value = getattr(self, name)
@@ -85,7 +87,7 @@ class Recommender(ABC):
 
 
 def fame_of(dataset: Dataset) -> FloatArray:
-    """Return each item's popularity [I], as a whisper: it settles ties and outweighs nothing."""
+    """Return each item's popularity [I], as a whisper: it settles ties, and outweighs differences below a millionth."""
     return WHISPER * dataset.popularity.astype(np.float32) / max(1, int(dataset.popularity.max(initial=0)))
 
 

@@ -59,7 +59,7 @@ class SASRec(Learned):
         check_whole(dimensions=dimensions, layers=layers, heads=heads, window=window, batch_size=batch_size)
         check_whole(least=self.fewest_epochs, epochs=epochs)
         check_whole(check_every=check_every)
-        check_whole(least=0, patience=patience, **({} if negatives is None else {"negatives": negatives}))
+        check_whole(least=0, seed=seed, patience=patience, **({} if negatives is None else {"negatives": negatives}))
         if dimensions % heads:
             raise SimenvError(
                 f"dimensions is {dimensions} and heads {heads}; the first must be a multiple of the second"
@@ -93,6 +93,8 @@ class SASRec(Learned):
         """Draw the weights, and cut the histories."""
         hold_memory()
         self._stretches = stretches(dataset, self.window)
+        if not len(self._stretches.starts):
+            raise SimenvError(f"{dataset.name}: nobody has two interactions, so there is no next item to learn")
         self._count = len(dataset.catalog)
         usual = 0 if self._count <= SMALL else USUAL
         self._drawn = usual if self.negatives is None else self.negatives
@@ -154,7 +156,7 @@ class SASRec(Learned):
         if self.loss == "softmax":
             whole = torch.logaddexp(torch.logsumexp(wrong, dim=1), right)
             return (whole - right).mean()
-        share = wrong.shape[1] / max(self._count - 1, 1)
+        share = min(1.0, wrong.shape[1] / max(self._count - 1, 1))
         power = share * (self.calibration * (1 - 1 / share) + 1 / share)
         return (F.softplus(wrong).sum(dim=1) - power * F.logsigmoid(right)).mean()
 

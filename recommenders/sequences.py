@@ -19,11 +19,6 @@ class Stretches:
     starts: IntArray  # [S], where a piece begins
     lengths: IntArray  # [S], at least 2
 
-    @property
-    def positions(self) -> int:
-        """How many items are to be told."""
-        return int((self.lengths - 1).sum())
-
     def batches(self, positions: int, rng: np.random.Generator) -> Iterator[IntArray]:
         """Yield the pieces as [rows, longest], EMPTY after the end, about so many places to tell at a time.
 

@@ -1,7 +1,7 @@
 """Sequence models whose items are their texts: what they learnt of one catalogue can be taken to another."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -27,6 +27,14 @@ class TextSequences(SASRec):
     """
 
     fewest_epochs = 0
+    shape: ClassVar[tuple[str, ...]] = (
+        "encoder",
+        "model",
+        "dimensions",
+        "layers",
+        "heads",
+        "window",
+    )  # that must agree
 
     def __init__(
         self,
@@ -70,15 +78,9 @@ class TextSequences(SASRec):
             return
         for part, prefix in (("trunk", "trunk."), ("catalog", "adaptor.")):
             module = self._network[part]
-            wanted = {name: value.shape for name, value in module.state_dict().items() if not name.startswith("own.")}
-            given = {name.removeprefix(prefix): array for name, array in known.items() if name.startswith(prefix)}
-            wrong = [name for name, shape in wanted.items() if name not in given or given[name].shape != tuple(shape)]
-            if wrong:
-                raise SimenvError(
-                    f"{self.pretrained}: made with other options ({wrong[0]} has another size); give the same"
-                    " dimensions, layers, window and the like"
-                )
-            module.load_state_dict({name: torch.from_numpy(given[name].copy()) for name in wanted}, strict=False)
+            wanted = [name for name in module.state_dict() if not name.startswith("own.")]
+            given = {name: torch.from_numpy(known[prefix + name].copy()) for name in wanted}
+            module.load_state_dict(given, strict=False)
 
     def pretrained_arrays(self) -> Arrays:
         """Return what was learnt elsewhere; nothing where nothing was."""
@@ -87,6 +89,10 @@ class TextSequences(SASRec):
         policy = load_policy(Path(self.pretrained).expanduser())
         if type(policy) is not type(self):
             raise SimenvError(f"{self.pretrained}: holds a {type(policy).__name__}; wanted a {type(self).__name__}")
+        for name in self.shape:
+            theirs, ours = getattr(policy, name), getattr(self, name)
+            if theirs != ours:
+                raise SimenvError(f"{self.pretrained}: made with {name} {theirs}, asked with {ours}; give the same")
         arrays: Arrays = policy.state()
         return arrays
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from simenv.dataset import Dataset
+from simenv.errors import SimenvError
 
 from .options import check_whole
 from .texts import TextSequences
@@ -19,9 +20,13 @@ class UniSRec(TextSequences):
     With `identities` every item also has a vector of its own: stronger at home, of no use elsewhere.
     """
 
+    shape = (*TextSequences.shape, "experts")
+
     def __init__(self, *, experts: int = 4, identities: bool = False, **options: Any) -> None:
         check_whole(experts=experts)
         super().__init__(**options)
+        if identities and not self.epochs:
+            raise SimenvError("identities of items are learnt at home; with epochs 0 give identities: false")
         self.experts = experts
         self.identities = identities
 

@@ -22,6 +22,8 @@ class VQRec(TextSequences):
     Items that read alike share codes, so what is learnt of one serves the other, but loosely enough not to be tied.
     """
 
+    shape = (*TextSequences.shape, "parts", "codes")
+
     def __init__(self, *, parts: int = 32, codes: int = 256, **options: Any) -> None:
         check_whole(parts=parts, codes=codes)
         super().__init__(**options)

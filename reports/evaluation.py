@@ -52,6 +52,11 @@ def read_result(folder: Path) -> Result:
         metrics = dict(told["metrics"])
         metrics[CHANCE] = {name: {"mean": value} for name, value in told["by_chance"].items()}
         in_percent = bool(told["in_percent"])
+        dict(told["protocol"])
+        for part in ("dataset", "settings", "versions"):
+            dict(told.get(part) or {})
+        if told["main"] not in next(iter(metrics.values())):
+            raise ValueError(f"no figure of its main metric {told['main']!r}")
         stands = standings_of(
             metrics,
             told["comparisons"],

@@ -115,9 +115,8 @@ def evaluate(
         with watching() as watch:
             evaluate_policies(question, folder, fresh=fresh, command=homeless(shlex.join(words)), watch=watch)
     except KeyboardInterrupt:
-        told = (
-            "stopped; the same command goes on: what took long to fit is kept, and so is a training's last checkpoint"
-        )
+        same = "the same command without --fresh" if fresh else "the same command"
+        told = f"stopped; {same} goes on: what took long to fit is kept, and so is a training's last checkpoint"
         print(f"\n{told}", file=sys.stderr)
         raise typer.Exit(130) from None
     _show_evaluation(folder)
@@ -137,7 +136,7 @@ def _flags(given: "Mapping[str, str | int | None]") -> "tuple[dict[str, tuple[st
         if key in ("policies", "k", "metrics"):
             try:
                 read = yaml.safe_load(f"[{value}]")
-            except yaml.YAMLError:
+            except (yaml.YAMLError, ValueError):  # PyYAML takes 2024-13-45 for a date and fails
                 read = str(value).split(",")
         flags[key] = (f"{flag} {value}", read)
         words += [flag, str(value)]

@@ -191,9 +191,12 @@ class _Bench:
     @property
     def left(self) -> IntArray:
         """How many items there are to rank for each user: [U]."""
-        if self.candidates is not None:
-            return np.full(len(self.users), self.candidates.items.shape[1])
         count = len(self.history.catalog)
+        if self.candidates is not None:
+            named = self.users[:, None].astype(np.int64) * count + self.candidates.items
+            log = self.history.interactions
+            met = np.isin(named, log.users.astype(np.int64) * count + log.items) & self.question.leave_out_past
+            return named.shape[1] - met.sum(axis=1)
         if not self.question.leave_out_past:
             return np.full(len(self.users), count)
         log = self.history.interactions
@@ -304,7 +307,7 @@ def _check_k(bench: _Bench) -> None:
     if most <= left.min():
         return
     user = bench.split.train.users.ids[bench.users[int(left.argmin())]]
-    there = f"{left.min()} candidates" if bench.candidates is not None else f"{left.min()} items that he has not met"
+    there = f"{left.min()} {'candidates' if bench.candidates is not None else 'items'} to be ranked"
     raise ScenarioError(f"k: {most} wanted, but user {user} has {there}; k can be {left.min()} at most")
 
 

@@ -29,6 +29,7 @@ from simenv.errors import SimenvError, StoreError, blame
 from simenv.policy import Observer, Policy
 from simenv.splits import Split
 from simenv.store import ABOUT, Savable, read_state, save_policy, settings_of
+from simenv.text import model_folder
 from simenv.training import Epoch, Trainable, Training, clock
 
 from .steps import Step, Watcher
@@ -42,6 +43,7 @@ LOG = logging.getLogger(__name__)
 WORTH_KEEPING = 1.0  # seconds of fitting
 MOST_FILES = 1000  # that an option may point to
 MOST_BYTES = 4 * 2**30  # of what was learnt: a larger policy is fitted again
+SPENT = "seconds.json"  # beside a training that was interrupted: how long it took so far
 SHOWN = 12  # letters of a fingerprint, in words
 
 
@@ -91,8 +93,9 @@ def fitted(
     with _alone(folder, label) as writable:
         if not writable:
             return _fit(policy, label, split, mark, None, watch)
-        if fresh:
-            shutil.rmtree(folder, ignore_errors=True)
+        if fresh:  # what was kept stays until there is another
+            shutil.rmtree(folder / "learning", ignore_errors=True)
+            return _fit(policy, label, split, mark, folder, watch)
         found = _taken(policy, label, mark, folder)
         return found or _fit(policy, label, split, mark, folder, watch)
 
@@ -112,7 +115,7 @@ def fingerprint(policy: Policy, split: Split, options: Mapping[str, Any]) -> str
     rows = [split.train.fingerprint]
     if isinstance(policy, Trainable):
         rows.append(split.train.only(split.valid).fingerprint)
-    files = [_lying_at(value) for value in (settings_of(policy) | dict(options)).values()]
+    files = [_lying_at(value) for value in _words([settings_of(policy), dict(options)])]
     told = [kind.__module__, kind.__qualname__, made, code, _versions(), files, *rows]
     return hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
 
@@ -149,15 +152,26 @@ def _versions() -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _lying_at(value: object) -> list[tuple[str, int, int]]:
-    """Return the names, sizes and times of the files where an option points to some, such as a pretrained model."""
-    if not isinstance(value, str) or not value:
-        return []
+def _words(options: object) -> Iterator[str]:
+    """Yield every text among the options, however deep."""
+    if isinstance(options, str) and options:
+        yield options
+    elif isinstance(options, Mapping):
+        yield from _words(list(options.values()))
+    elif isinstance(options, list | tuple):
+        for value in options:
+            yield from _words(value)
+
+
+def _lying_at(value: str) -> list[tuple[str, int, int]]:
+    """Return the names, sizes and times of the files that an option names: a pretrained model, or a package of one."""
     try:
         path = Path(value).expanduser()
+        if not path.exists():
+            path = model_folder(value)
         files = [path] if path.is_file() else islice((file for file in path.rglob("*") if file.is_file()), MOST_FILES)
         return sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
-    except (OSError, ValueError, RuntimeError):  # not a path, or not ours to read
+    except (OSError, ValueError, RuntimeError, SimenvError):  # not a path, or not ours to read
         return []
 
 
@@ -165,12 +179,19 @@ def _fit(policy: Policy, label: str, split: Split, mark: str | None, folder: Pat
     """Fit a policy, and keep it in the folder if there is one and it was worth it."""
     begin, on = time.perf_counter(), datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
     learning = None if folder is None else folder / "learning"
-    with blame(f"policy '{label}'", "fit"):
-        if isinstance(policy, Trainable):
-            _train(policy, label, split, learning, watch)
-        else:
-            policy.fit(split.train)
-    seconds = time.perf_counter() - begin
+    before = 0.0 if learning is None else _spent(learning)
+    try:
+        with blame(f"policy '{label}'", "fit"):
+            if isinstance(policy, Trainable):
+                _train(policy, label, split, learning, watch)
+            else:
+                policy.fit(split.train)
+    except BaseException:
+        if learning is not None and learning.exists():
+            with suppress(OSError):
+                (learning / SPENT).write_text(json.dumps(before + time.perf_counter() - begin), encoding="utf-8")
+        raise
+    seconds = before + time.perf_counter() - begin
     kept = folder is not None and seconds >= WORTH_KEEPING and _keep(policy, label, split, folder, seconds, on)
     if learning is not None:
         shutil.rmtree(learning, ignore_errors=True)
@@ -178,6 +199,14 @@ def _fit(policy: Policy, label: str, split: Split, mark: str | None, folder: Pat
             learning.parent.rmdir()  # nothing was kept
     LOG.info("%s: fitted in %s%s", label, took(seconds), f", kept as {_short(mark)}" if kept else "")
     return Fitted(policy, seconds, on, mark, reused=False)
+
+
+def _spent(learning: Path) -> float:
+    """Return the seconds that a training took until it was interrupted; 0 where there was none."""
+    try:
+        return float(json.loads((learning / SPENT).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return 0.0
 
 
 def _train(policy: Trainable, label: str, split: Split, folder: Path | None, watch: Watcher) -> None:
@@ -226,7 +255,12 @@ def _keep(policy: Policy, label: str, split: Split, folder: Path, seconds: float
     """Save a fitted policy under its fingerprint; say so where it cannot be."""
     assert isinstance(policy, Savable)
     try:
-        size = sum(array.nbytes for array in policy.state().values())
+        try:
+            arrays = policy.state()
+        except SimenvError as error:  # of another library, perhaps, that knows pickles alone
+            LOG.info("%s: not kept: %s", label, error)
+            return False
+        size = sum(array.nbytes for array in arrays.values())
         if size > MOST_BYTES:
             LOG.info("%s: not kept, %.1f GB is too much", label, size / 1e9)
             return False

@@ -85,7 +85,7 @@ class Told:
                 raise ScenarioError(f"--set {setting}: write it as key=value, such as --set page_size=5")
             try:
                 value = yaml.safe_load(written)
-            except yaml.YAMLError:
+            except (yaml.YAMLError, ValueError):  # PyYAML takes 2024-13-45 for a date and fails
                 value = written
             place: Place = tuple(int(word) if word.isdecimal() else word for word in dotted.split("."))
             self.put(place, value, f"--set {setting}")
@@ -133,8 +133,8 @@ def parse(text: str, shown: str) -> tuple[dict[str, Any], dict[Place, int]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ScenarioError(f"{shown}, line {line}: not readable as YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"{shown}: not readable as YAML: {error}") from None
+    except (yaml.YAMLError, ValueError) as error:  # such as 2024-13-45, which PyYAML takes for a date
+        raise ScenarioError(f"{shown}: not readable as YAML: {error}; put text in quotes") from None
     if not isinstance(values, dict):
         raise ScenarioError(f"{shown}: a scenario is a mapping of keys to values, such as `name: my-scenario`")
     return values, lines

@@ -75,15 +75,6 @@ class Context:
         np.minimum(matrix.data, max(1.0, liked, viewed), out=matrix.data)  # an item met twice is one item
         return matrix
 
-    def gains(self, *, liked: float = 1.0, viewed: float = 0.5) -> sparse.csr_array:
-        """Return what this session added [B, I]: `liked` and `viewed` for its items, but for those of the past."""
-        whole = self.profile(liked=liked, viewed=viewed)
-        places, rows = self.train.rows_of(self.users)
-        codes = places.astype(np.int64) * self._shape[1] + self.train.interactions.items[rows]
-        lines = np.repeat(np.arange(len(self)), np.diff(whole.indptr))
-        new = ~np.isin(lines.astype(np.int64) * self._shape[1] + whole.indices, codes)
-        return sparse.csr_array((whole.data[new], (lines[new], whole.indices[new])), shape=self._shape)
-
     def histories(self, window: int, *, viewed: bool = True) -> IntArray:
         """Return each user's last items, the latest at the end: [B, window], EMPTY before the first.
 
@@ -98,8 +89,11 @@ class Context:
     def sums(self, table: FloatArray, *, liked: float = 1.0, viewed: float = 0.5) -> tuple[FloatArray, FloatArray]:
         """Return the sum of the vectors [I, D] of each user's items [B, D], and of their weights [B].
 
-        As `profile() @ table`, but faster; an item of this session that the past holds already adds nothing.
+        As `profile() @ table`, but faster where no item can be met twice.
         """
+        if self.train.has_repeats or not self.leave_out_shown:
+            profile = self.profile(liked=liked, viewed=viewed)
+            return np.asarray(profile @ table, dtype=np.float32), np.asarray(profile.sum(axis=1), dtype=np.float32)
         starts = self.train.starts
         weight = np.zeros(len(Grade), dtype=np.float32)
         weight[Grade.LIKED], weight[Grade.VIEWED] = liked, viewed
@@ -168,8 +162,6 @@ def _sum(log, starts, ends, shown, weights, table, total, mass):  # type: ignore
             known = False
             for entry in range(starts[row], ends[row]):
                 known |= log[entry] == item
-            for before in range(column):
-                known |= shown[row, before] == item and weights[row, before] > 0
             if not known:
                 vector = table[item]
                 for dimension in range(len(mine)):

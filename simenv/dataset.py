@@ -59,6 +59,12 @@ class Dataset:
         return self.interactions.starts(len(self.users))
 
     @cached_property
+    def has_repeats(self) -> bool:
+        """Whether a user met an item more than once."""
+        log = self.interactions
+        return len(np.unique(log.users.astype(np.int64) * len(self.catalog) + log.items)) < len(log)
+
+    @cached_property
     def popularity(self) -> IntArray:
         """How many interactions each item has: [I]."""
         return np.bincount(self.interactions.items, minlength=len(self.catalog))

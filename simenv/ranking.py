@@ -51,11 +51,8 @@ def rank(
     `window` rows alone, where one is given; what is left out goes by the whole history.
     """
     count = len(history.catalog)
-    wanted = np.unique(held.users.astype(np.int64) * count + held.items)
-    if leave_out_past:
-        # An item of the history is not ranked, so it is not wanted either.
-        log = history.interactions
-        wanted = np.setdiff1d(wanted, log.users.astype(np.int64) * count + log.items, assume_unique=False)
+    # What is left out is not ranked, so it is not wanted either.
+    wanted = new_pairs(history, held) if leave_out_past else np.unique(held.users.astype(np.int64) * count + held.items)
     tested, places, _ = np.intersect1d(users, wanted // count, return_indices=True)
     tested = tested.astype(np.int32)
     some = None if candidates is None else candidates[places]
@@ -69,10 +66,24 @@ def rank(
         if page.ndim != 2 or page.shape[1] != k or page.dtype.kind not in "iu":
             raise PageError(f"a ranking of shape {page.shape} and type {page.dtype}; wanted whole numbers, {k} a user")
     ranked = np.concatenate(lists) if lists else np.empty((0, k), dtype=np.int32)
+    strange = np.zeros(ranked.shape, bool) if some is None else ~(_among(ranked, some) | (ranked == EMPTY))
+    if strange.any():
+        row, place = np.argwhere(strange)[0]
+        raise PageError(
+            f"item {ranked[row, place]} for user {tested[row]} is none of his candidates; a policy that leaves"
+            " the rest to context.top or context.top_products keeps to them"
+        )
     items, _ = empty_repeats(ranked, np.arange(len(tested)), no_marks(len(tested), count), count, keep=True)
     codes = tested[:, None].astype(np.int64) * count + items
     counts = np.bincount(wanted // count, minlength=len(history.users))[tested]
     return Ranking(tested, items, np.isin(codes, wanted) & (items != EMPTY), counts)
+
+
+def new_pairs(history: Dataset, held: Interactions) -> IntArray:
+    """Return the held-out pairs that the history does not hold: user times the number of items, plus item; in order."""
+    count, log = len(history.catalog), history.interactions
+    named, known = (rows.users.astype(np.int64) * count + rows.items for rows in (held, log))
+    return np.setdiff1d(named, known)
 
 
 def qualities(relevant: BoolArray, wanted: IntArray) -> FloatArray:
@@ -130,6 +141,13 @@ def ranking_table(split: Split, policy: Policy, users: IntArray, k: int) -> pa.T
             "relevant_count": np.repeat(found.wanted, k).astype(np.int64),
         }
     )
+
+
+def _among(ranked: IntArray, candidates: IntArray) -> BoolArray:
+    """Return which items [U, k] are among each user's candidates [U, C]."""
+    size = max(int(candidates.max(initial=0)), int(ranked.max(initial=0))) + 2
+    rows = np.arange(len(ranked))[:, None].astype(np.int64) * size
+    return np.isin(rows + ranked + 1, rows + candidates + 1)
 
 
 def _recent(history: Dataset, window: int) -> Dataset:

@@ -48,14 +48,21 @@ def options_of(kind: Any) -> list[str]:
 
 def settings_of(policy: object) -> dict[str, Any]:
     """Return the options that a policy was made with: each stands as an attribute of its name."""
-    return {name: getattr(policy, name) for name in options_of(type(policy)) if hasattr(policy, name)}
+    return {name: _plain(getattr(policy, name)) for name in options_of(type(policy)) if hasattr(policy, name)}
+
+
+def _plain(value: object) -> object:
+    """Return a NumPy number as Python's own, and a path as text."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, Path) else value
 
 
 def save_policy(policy: Policy, folder: Path, **facts: Any) -> None:
     """Write a fitted policy into a folder of its own, whole or not at all; `facts` are kept beside it."""
     if not isinstance(policy, Savable):
         raise SimenvError(f"{type(policy).__name__} cannot be saved: it has no state() and restore()")
-    kind = type(policy)
+    kind, folder = type(policy), Path(folder)
     for name, value in settings_of(policy).items():
         try:
             json.dumps(value)
@@ -73,13 +80,20 @@ def save_policy(policy: Policy, folder: Path, **facts: Any) -> None:
 
 
 def load_policy(folder: Path) -> Any:
-    """Return the policy that was saved in a folder; it recommends what the saved one did."""
+    """Return the policy that was saved in a folder; it recommends what the saved one did.
+
+    The module that the folder names is imported, as a scenario's `package.module:Name` is: load what you trust.
+    """
+    folder = Path(folder)
     about, arrays = read_state(folder)
     module, _, name = str(about.get("policy", "")).partition(":")
     try:
-        policy = getattr(importlib.import_module(module), name)(**about.get("settings", {}))
+        kind = getattr(importlib.import_module(module), name)
+        if not (isinstance(kind, type) and all(hasattr(kind, part) for part in ("recommend", "state", "restore"))):
+            raise TypeError("it is no policy that can be kept")
+        policy = kind(**about.get("settings", {}))
         policy.restore(arrays)
-    except (ImportError, AttributeError, TypeError, ValueError, KeyError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, KeyError, RuntimeError) as error:
         raise StoreError(
             f"{folder}: cannot make '{about.get('policy')}' of what is kept here"
             f" ({type(error).__name__}: {error}); fit it again"
@@ -88,7 +102,11 @@ def load_policy(folder: Path) -> Any:
 
 
 def write_state(folder: Path, about: Mapping[str, Any], arrays: Arrays) -> None:
-    """Write JSON and arrays into a folder, whole or not at all."""
+    """Write JSON and arrays into a folder of their own, whole or not at all."""
+    if folder.is_dir():
+        others = sorted(file.name for file in folder.iterdir() if file.name not in (ABOUT, ARRAYS))
+        if others:
+            raise StoreError(f"{folder}: holds {others[0]}, which would be lost; give a folder of its own")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".unfinished", dir=folder.parent))
@@ -100,7 +118,12 @@ def write_state(folder: Path, about: Mapping[str, Any], arrays: Arrays) -> None:
         old = fresh.with_suffix(".old")
         if folder.exists():
             folder.replace(old)
-        fresh.replace(folder)
+        try:
+            fresh.replace(folder)
+        except OSError:
+            if old.exists():
+                old.replace(folder)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -71,9 +71,11 @@ def read_llmrank(
     found = np.empty((len(users), count), dtype=np.int32)
     for row, user in enumerate(users.tolist()):
         others = items[starts[row] : starts[row + 1]]
+        _, first = np.unique(others, return_index=True)
+        others = others[np.sort(first)]  # some lists name an item twice
         others = others[others != truth[row]]
         if len(others) < count - 1:
-            what = f"user {dataset.users.ids[user]} has {len(others)} candidates other than the held-out item"
+            what = f"user {dataset.users.ids[user]} has {len(others)} different candidates beside the held-out item"
             raise DataError(problem(file, what, f"at most {len(others) + 1} can be ranked"))
         found[row] = [*others[: count - 1], truth[row]]
     order = np.argsort(users, kind="stable")

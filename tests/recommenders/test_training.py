@@ -311,3 +311,36 @@ def test_a_folder_with_the_learning_of_other_rows_is_refused(make: Make, split: 
     with pytest.raises(StoreError, match=r"of other rows; delete it, or choose another folder"):
         watched(make(), fewer, folder=tmp_path)
     watched(make(), split, folder=tmp_path)
+
+
+def test_a_folder_with_the_learning_of_other_validation_rows_is_refused(ten: Split, tmp_path: Path):
+    interrupted(Scripted(), ten, tmp_path, after=4)
+    with pytest.raises(StoreError, match="holds the learning of other rows"):
+        Scripted().train(ten.train, Training(None, folder=tmp_path))
+
+
+def test_validation_rows_that_nobody_can_be_asked_are_told_and_do_not_stop_it(
+    ten: Split, caplog: pytest.LogCaptureFixture
+):
+    policy = Scripted()
+    policy.train(ten.train, Training(ten.train.interactions))
+
+    assert policy.ran == list(range(7))
+    assert "no validation row is new to its user" in caplog.text
+
+
+def test_a_training_that_failed_leaves_an_unfitted_policy(ten: Split):
+    policy = Scripted()
+    policy.losses[1] = float("nan")
+    with pytest.raises(SimenvError, match="the loss became nan"):
+        watched(policy, ten, valid=False)
+    with pytest.raises(SimenvError, match="has not been fitted"):
+        policy.state()
+
+
+def test_what_a_whole_training_leaves_says_that_it_is_whole(ten: Split, tmp_path: Path):
+    watched(Scripted(), ten, folder=tmp_path)
+
+    facts, arrays = read_state(checkpoint_folder(tmp_path))
+    assert (facts["epochs_done"], facts["finished"]) == (6, True)
+    assert arrays["served"].sum() == 9

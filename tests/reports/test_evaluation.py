@@ -132,6 +132,17 @@ def test_a_damaged_evaluation_is_told(tmp_path: Path, content: str):
         read_result(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"protocol": None}, {"protocol": 3}, {"main": 5}, {"main": "joy"}, {"dataset": 3}, {"versions": "x"}]
+)
+def test_a_part_that_is_damaged_is_told(make: MakeEvaluation, wrong: dict[str, Any]):
+    folder = make({"mf": 0.2, "pop": 0.1})
+    told = json.loads((folder / "evaluation.json").read_text())
+    (folder / "evaluation.json").write_text(json.dumps(told | wrong))
+    with pytest.raises(RunError, match="the file is damaged"):
+        read_result(folder)
+
+
 def test_a_folder_without_one_is_told(tmp_path: Path):
     with pytest.raises(RunError, match="no evaluation here"):
         read_result(tmp_path)

@@ -244,8 +244,25 @@ def test_data_without_test_rows_are_told(logged: Callable[..., Path], tmp_path: 
 
 def test_more_than_the_candidates_cannot_be_asked_for(logged: Callable[..., Path], tmp_path: Path):
     question = read_evaluation(str(logged(LISTS)), {"candidates": ("", "llmrank")}, ["candidates.count=3"])
-    with pytest.raises(ScenarioError, match="k: 20 wanted, but user 1 has 3 candidates; k can be 3 at most"):
+    with pytest.raises(
+        ScenarioError, match="k: 20 wanted, but user 1 has 3 candidates to be ranked; k can be 3 at most"
+    ):
         evaluate(question, tmp_path / "e")
+
+
+def test_candidates_that_are_left_out_are_not_counted(logged: Callable[..., Path], tmp_path: Path):
+    """User 3 has met 1 and 3 of his four candidates 6, 4, 1 and the held-out 5; user 2 none of 6, 5, 3 but 4 of all."""
+    question = read_evaluation(
+        str(logged({1: [5, 6, 1], 2: [6, 5, 4], 3: [6, 4, 1], 4: [5, 3, 1]})),
+        {"candidates": ("", "llmrank"), "policies": ("", ["random"])},
+        ["candidates.count=4", "k=[1,2]", "leave_out_past=true"],
+    )
+    evaluate(question, tmp_path / "e")
+    told = json.loads((tmp_path / "e" / "evaluation.json").read_text())
+    assert told["by_chance"]["ndcg@1"] == pytest.approx(1 / 3)
+
+    with pytest.raises(ScenarioError, match="k: 4 wanted, but user 1 has 3 candidates to be ranked"):
+        evaluate(question.model_copy(update={"k": (4,)}), tmp_path / "f")
 
 
 def test_an_evaluation_is_not_written_over(measure: Measure, tmp_path: Path):

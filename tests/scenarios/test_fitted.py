@@ -256,3 +256,45 @@ def test_the_cache_can_be_listed_and_cleared(split: Split):
     assert kept.bytes > 0
     assert clear_cache() == 1
     assert kept_policies() == []
+
+
+def test_the_seconds_before_an_interrupt_count(split: Split, monkeypatch: pytest.MonkeyPatch, own_cache: Path):
+    """What took long is kept, though its last leg was short."""
+    monkeypatch.setattr(room, "WORTH_KEEPING", 100.0)
+    monkeypatch.setattr(Slow, "stop_at", 5)
+    with pytest.raises(KeyboardInterrupt):
+        made(split)
+    monkeypatch.setattr(Slow, "stop_at", None)
+    (spent,) = own_cache.glob(f"*/learning/{room.SPENT}")
+    assert 0 < float(spent.read_text()) < 60
+    spent.write_text("100.0")
+
+    assert made(split).seconds > 100
+    assert made(split).reused
+
+
+def test_fresh_leaves_what_was_kept_until_there_is_another(split: Split, monkeypatch: pytest.MonkeyPatch):
+    made(split)
+    monkeypatch.setattr(Slow, "stop_at", 2)
+    with pytest.raises(KeyboardInterrupt):
+        made(split, fresh=True)
+    monkeypatch.setattr(Slow, "stop_at", None)
+
+    assert made(split).reused
+
+
+def test_a_model_that_a_package_carries_counts(split: Split, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """So does a path deep in the options."""
+    package = tmp_path / "a_model_of_mine"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "modules.json").write_text("[]")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def mark() -> str | None:
+        return room.fingerprint(Slow(), split, {"deep": [{"model": "a-model-of-mine"}]})
+
+    before = mark()
+    assert mark() == before
+    (package / "modules.json").write_text("[1]")
+    assert mark() != before

@@ -100,6 +100,11 @@ def test_a_fault_is_told_with_file_line_key_and_remedy(write: Callable[[str], st
         ("name: x\ndataset: {name: films\n", "not readable as YAML"),
         ("name: x\n\tdataset: films\n", "line 2: not readable as YAML"),
         ("name: !!python/object:os.system x\n", "not readable as YAML"),
+        (
+            "name: 2024-13-45\ndataset: {name: films}\n",
+            "not readable as YAML: month must be in 1..12; put text in quotes",
+        ),
+        ("name: x\ndataset: {name: films}\npage_size: 0x_\n", "not readable as YAML"),
         ("", "a scenario is a mapping"),
         ("# nothing yet\n", "a scenario is a mapping"),
         ("- random\n", "a scenario is a mapping"),

@@ -1,5 +1,7 @@
 """What a policy is told of the past and of this session."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,30 @@ def test_before_the_first_page_the_profile_is_the_past():
 
 def test_a_context_counts_its_users():
     assert len(context(SHOWN, GRADES)) == 2
+
+
+@pytest.mark.parametrize("leave_out_shown", [True, False])
+@pytest.mark.parametrize("past", [[0, 1], [0, 1, 0, 0]])
+def test_sums_are_the_profiles(past: list[int], leave_out_shown: bool):
+    """Also where an item is met twice: in the past, or in a session that may show it again."""
+    shown, grades = [[2, 3, 0], [4, 5, 4]], [[Grade.LIKED, Grade.PASSED, Grade.VIEWED], [Grade.VIEWED] * 3]
+    if leave_out_shown:
+        shown[1][2] = EMPTY
+    asked = context(shown, grades, leave_out_shown=leave_out_shown)
+    log, _ = Interactions.sort(np.zeros(len(past), int), np.array(past))
+    asked = replace(asked, train=asked.train.only(log))
+    table = np.random.default_rng(0).normal(size=(ITEMS, 3)).astype(np.float32)
+
+    total, mass = asked.sums(table)
+
+    profile = asked.profile()
+    assert np.allclose(total, profile @ table, atol=1e-6)
+    assert np.allclose(mass, profile.sum(axis=1))
+    assert mass[0] == 3
+
+
+def test_a_history_ends_with_what_pleased_last():
+    asked = context(SHOWN, GRADES)
+    assert asked.histories(4).tolist() == [[EMPTY, 0, 1, 2], [EMPTY, EMPTY, EMPTY, 4]]
+    assert asked.histories(2).tolist() == [[1, 2], [EMPTY, 4]]
+    assert asked.histories(2, viewed=False).tolist() == [[1, 2], [EMPTY, EMPTY]]

@@ -83,3 +83,11 @@ def test_chance_is_what_all_orders_give_on_average():
         orders = list(permutations([True] * wanted + [False] * (left - wanted)))
         values = qualities(np.array(orders)[:, :k], np.full(len(orders), wanted)).mean(axis=0)
         assert by_chance(np.array([wanted]), np.array([left]), k)[0] == pytest.approx(values)
+
+
+def test_an_item_that_is_no_candidate_is_told():
+    split = split_of([(0, 0)], [(0, 1)])
+    with pytest.raises(PageError, match="item 3 for user 0 is none of his candidates"):
+        rank(Says([1, 3]), split.train, split.test, np.arange(1), 2, candidates=np.array([[1, 2]]))
+    found = rank(Says([2, 1, -1]), split.train, split.test, np.arange(1), 3, candidates=np.array([[1, 2]]))
+    assert found.relevant.tolist() == [[False, True, False]]

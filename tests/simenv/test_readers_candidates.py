@@ -53,10 +53,19 @@ def test_a_subset_and_a_strategy_can_be_named(tmp_path: Path):
     assert read_llmrank(path, *data(), strategy="pop", count=4).items.tolist() == [[1, 2, 3, 4]]
 
 
+def test_an_item_named_twice_is_one_candidate(tmp_path: Path):
+    ids = [[101, 104, 101, 101, 103], [101, 101, 102, 101], [100, 100, 102, 100], [101, 102, 103, 104]]
+    path = lists(tmp_path / "c.parquet", item_ids=ids)
+
+    found = read_llmrank(path, *data(), subset="few", strategy="random", count=3)
+
+    assert all(len(set(row)) == 3 for row in found.items.tolist())
+
+
 FAULTS: list[tuple[dict, dict, str]] = [
     ({}, {"subset": "full"}, "no row of subset 'full'; there are few, most"),
     ({}, {"strategy": "luck"}, "no row of strategy 'luck'; there are pop, random"),
-    ({}, {"count": 5}, "user 30 has 3 candidates other than the held-out item; at most 4 can be ranked"),
+    ({}, {"count": 5}, "user 30 has 3 different candidates beside the held-out item; at most 4 can be ranked"),
     ({"user_id": [20, 31, 10, 10]}, {}, "user 31 is not in tiny"),
     ({"item_ids": [[1], [2], [3], [4]]}, {}, "item 2 is not in tiny"),
     ({"item_ids": [1, 2, 3, 4]}, {}, "column 'item_ids' is int64; give a list of ids"),
