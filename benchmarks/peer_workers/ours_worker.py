@@ -113,7 +113,7 @@ def sasrec(negatives: int) -> Callable[[Log], Unit]:
     return task
 
 
-def sasrec_quality(negatives: int = 512, share: bool = False) -> Callable[[Log], Unit]:
+def sasrec_quality(negatives: int = 0, share: bool = False) -> Callable[[Log], Unit]:
     """Return a task of some epochs of all users and 20 items for each.
 
     With `share` so many epochs that as many positions are learnt from as in windows of the last rows alone.
@@ -171,11 +171,11 @@ if __name__ == "__main__":
             "lightgcn-2048": lightgcn(2048),
             "lightgcn-8192": lightgcn(8192),
             "multvae": epochs(multvae, lambda log: log.user_count),
-            "sasrec": sasrec(512),
-            "sasrec-full": sasrec(0),
+            "sasrec": sasrec(0),
+            "sasrec-drawn": sasrec(512),
             "sasrec-quality": sasrec_quality(),
             "sasrec-share-quality": sasrec_quality(share=True),
-            "sasrec-full-quality": sasrec_quality(negatives=0),
+            "sasrec-drawn-quality": sasrec_quality(negatives=512),
             "recommend": recommend,
         }
     )
