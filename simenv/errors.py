@@ -32,6 +32,14 @@ class StoreError(SimenvError):
     """What was kept of a policy is missing, damaged, or another's: it can be fitted again."""
 
 
+class ChatError(SimenvError):
+    """A language model gave no answer: the endpoint refused, was silent for too long, or cannot be reached."""
+
+
+class BudgetSpent(SimenvError):
+    """The run's budget of tokens, money or time is spent: it stops cleanly and can be resumed with more."""
+
+
 class MissingExtra(SimenvError):
     """An optional dependency is not installed."""
 

@@ -1,0 +1,1 @@
+"""The door to language models: what is asked, what comes back, and everything around it."""
