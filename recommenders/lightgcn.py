@@ -4,6 +4,7 @@ The layers are linear and the graph's matrix is its own transpose, so the gradie
 vectors: one compiled sum over neighbours serves both, and nothing is normalised twice.
 """
 
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import numba
@@ -114,8 +115,7 @@ class LightGCN(Factors):
         own = np.where(graph.user_roots[:, None] > 0, self._users / (self.layers + 1), 0)
         table = smooth[1]
         if self.loss == "softmax":
-            table, norms = _unit(table)
-            table *= norms ** np.float32(self.lengths)
+            table, _ = _shortened(table, self.lengths)
         return Parts(own, said, np.array(0.5), table)
 
     def progress(self) -> Arrays:
@@ -133,9 +133,9 @@ class LightGCN(Factors):
         """Add the gradient of the sampled softmax over cosines to `toward`; return it and the items drawn."""
         count, heat = np.float32(len(owners)), np.float32(1 / self.temperature)
         drawn = rng.integers(len(self._items), size=self.negatives)
-        (mine, norm), (good, good_norm), (rest, rest_norm) = (
-            _unit(smooth[side][rows]) for side, rows in ((0, owners), (1, chosen), (1, drawn))
-        )
+        mine, through_mine = _shortened(smooth[0][owners], 0.0)
+        good, through_good = _shortened(smooth[1][chosen], self.lengths)
+        rest, through_rest = _shortened(smooth[1][drawn], self.lengths)
         right = heat * np.einsum("bd,bd->b", mine, good)
         wrong = mine @ rest.T
         wrong *= heat
@@ -149,9 +149,9 @@ class LightGCN(Factors):
         pull = heat / count * (1 - over / whole)
         of_mine = wrong @ rest - pull[:, None] * good
         of_rest = wrong.T @ mine
-        _add(toward[0], owners, _through_unit(of_mine, mine, norm))
-        _add(toward[1], chosen, _through_unit(-pull[:, None] * mine, good, good_norm))
-        _add(toward[1], drawn, _through_unit(of_rest, rest, rest_norm))
+        _add(toward[0], owners, through_mine(of_mine))
+        _add(toward[1], chosen, through_good(-pull[:, None] * mine))
+        _add(toward[1], drawn, through_rest(of_rest))
         return loss, drawn
 
     def _pairs(
@@ -221,15 +221,16 @@ def _over_root(starts: IntArray) -> FloatArray:
     return np.divide(1, np.sqrt(counts), out=np.zeros_like(counts), where=counts > 0)
 
 
-def _unit(vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return vectors of length 1, and what the lengths were."""
+def _shortened(vectors: FloatArray, power: float) -> tuple[FloatArray, Callable[[FloatArray], FloatArray]]:
+    """Return the vectors with their lengths to this power, and what turns a gradient after that into one before."""
     norms = np.sqrt(np.einsum("bd,bd->b", vectors, vectors))[:, None] + np.float32(1e-12)
-    return vectors / norms, norms
+    unit, scale = vectors / norms, norms ** np.float32(power - 1)
 
+    def through(gradient: FloatArray) -> FloatArray:
+        along = np.einsum("bd,bd->b", gradient, unit)[:, None] * np.float32(1 - power)
+        return (gradient - along * unit) * scale
 
-def _through_unit(gradient: FloatArray, unit: FloatArray, norms: FloatArray) -> FloatArray:
-    """Return the gradient before vectors were brought to length 1, from the one after."""
-    return (gradient - np.einsum("bd,bd->b", gradient, unit)[:, None] * unit) / norms
+    return vectors * scale, through
 
 
 @numba.njit(cache=True)
