@@ -9,6 +9,7 @@ import numpy as np
 
 import simenv
 from simenv.errors import RunError
+from simenv.population import Population, Telling
 from simenv.splits import Split
 
 from .stage import Stage
@@ -19,15 +20,17 @@ NOT_MEASURED = {
 }
 
 
-def make_manifest(stage: Stage, command: str) -> dict[str, Any]:
+def make_manifest(stage: Stage, population: Population, command: str) -> dict[str, Any]:
+    """Return the manifest of a run that begins."""
     scenario = stage.scenario
+    facts = dict(population.facts()) if isinstance(population, Telling) else {}
     return {
         "simenv": simenv.__version__,
         "scenario": scenario.name,
         "question": scenario.question,
         "status": "running",
         "dataset": data_facts(stage.split),
-        "population": {"name": scenario.population.name, "options": scenario.population.options},
+        "population": {"name": scenario.population.name, "options": scenario.population.options, **facts},
         "policies": [
             {"label": policy.label, "name": policy.name, "options": policy.options} for policy in scenario.policies
         ],

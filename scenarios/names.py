@@ -44,6 +44,7 @@ POLICIES = {
 POPULATIONS = {
     "choice": Name("simenv.agents.choice:ChoicePopulation", "statistical users fitted to training rows"),
     "truth": Name("simenv.agents.truth:TruthPopulation", "the made world's own users", ("truth",)),
+    "llm": Name("simenv.agents.llm:LLMPopulation", "language-model agents with persona, memory and reflection"),
     "replay": Name("simenv.agents.replay:ReplayPopulation", "answers from held-out logged interactions", ("held_out",)),
 }
 TABLES = {"policy": POLICIES, "population": POPULATIONS}

@@ -45,7 +45,7 @@ def run(
     """
     stage = set_stage(scenario)
     cast = _Cast(stage, fresh, watch)
-    result = _open_folder(stage, folder, resume, command)
+    result = _open_folder(stage, cast.users, folder, resume, command)
     try:
         _simulate(stage, cast, result, watch)
     except BaseException as error:
@@ -71,9 +71,9 @@ def rescore(result: RunDir) -> None:
     _note(result, empty_places=_empty_places(result), seconds={})
 
 
-def _open_folder(stage: Stage, folder: Path, resume: bool, command: str) -> RunDir:
+def _open_folder(stage: Stage, population: Population, folder: Path, resume: bool, command: str) -> RunDir:
     result = RunDir(folder)
-    manifest = make_manifest(stage, command)
+    manifest = make_manifest(stage, population, command)
     if (folder / "manifest.json").exists():
         if not resume:
             raise RunError(
@@ -120,7 +120,7 @@ class _Cast:
         self.seconds: dict[str, float] = {}
         self._policies = {chosen.label: self._made(chosen) for chosen in stage.scenario.policies}
         chosen = stage.scenario.population
-        self._population: Population = build("population", chosen.name, chosen.options, stage.gifts)
+        self.users: Population = build("population", chosen.name, chosen.options, stage.gifts)
         self._ready = False
 
     def _made(self, chosen: NamedPolicy) -> Policy:
@@ -143,11 +143,11 @@ class _Cast:
             begin = time.perf_counter()
             who = f"population '{self.stage.scenario.population.name}'"
             with blame(who, "fit"):
-                self._population.fit(self.stage.split.train)
+                self.users.fit(self.stage.split.train)
             self.seconds["fit population"] = time.perf_counter() - begin
             LOG.info("%s fitted in %.2f s", who, self.seconds["fit population"])
             self._ready = True
-        return self._population
+        return self.users
 
 
 def _simulate(stage: Stage, cast: _Cast, result: RunDir, watch: Watcher) -> None:

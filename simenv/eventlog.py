@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .arrays import IdArray, IntArray
+from .arrays import FloatArray, IdArray, IntArray
 from .dataset import Dataset
 from .errors import RunError
 from .pages import EMPTY, GRADE_WORDS, Turn
@@ -164,7 +164,25 @@ def _page_table(policy: str, seed: int, dataset: Dataset, turns: Sequence[Turn])
             "exit_cause": pa.array([cause or None for cause in causes], pa.string()),
             "words": pa.array([words[row] for row in order], pa.string()),
         }
+        | _asked(turns, order)
     )
+
+
+def _asked(turns: Sequence[Turn], order: IntArray) -> dict[str, pa.Array]:
+    """Return the columns that only users who were asked in words have."""
+    if any(turn.reaction.readings is None for turn in turns):
+        return {}
+    readings = np.concatenate([turn.reaction.readings for turn in turns if turn.reaction.readings is not None])
+    verdicts = np.concatenate([_verdicts(turn) for turn in turns])
+    return {
+        "reading": pa.array(readings[order].tolist(), pa.string()),
+        "verdict": pa.array(verdicts[order], from_pandas=True),
+    }
+
+
+def _verdicts(turn: Turn) -> FloatArray:
+    known = turn.reaction.verdicts
+    return np.full(len(turn.page.users), np.nan) if known is None else known.astype(np.float64)
 
 
 def _in_order(dataset: Dataset, turns: Sequence[Turn]) -> tuple[IntArray, IntArray, IntArray]:

@@ -51,6 +51,8 @@ class Reaction:
     causes: WordArray  # [B], why they left; '' for those who stay
     known: BoolArray | None = None  # [B, K], False where the answer is a guess; None where all are known
     words: Sequence[str | None] | None = None  # [B], what they say, where they have words
+    readings: WordArray | None = None  # [B], how their answer was read: plain, mended, repaired or failed
+    verdicts: FloatArray | None = None  # [B], what they say of the policy once they left, 1 to 10; NaN for others
 
 
 @dataclass(frozen=True, slots=True, eq=False)

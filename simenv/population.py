@@ -1,6 +1,7 @@
 """The contract of a population: whoever reacts to a page."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from .arrays import BitArray, IntArray
 from .dataset import Dataset
@@ -33,4 +34,13 @@ class Population(Protocol):
         `luck` is each one's bits for (seed, user): all chance must come from them by `chance.mix`, so that
         a reaction depends neither on the batch nor on the order of the answers.
         """
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A population that tells more of itself than its options do."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what its reactions follow from besides, as JSON holds it; `about` is a phrase for reports."""
         ...

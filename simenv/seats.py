@@ -254,6 +254,8 @@ def _row(turn: Turn, row: int) -> Turn:
             reaction.causes[here],
             None if reaction.known is None else reaction.known[here],
             None if reaction.words is None else list(reaction.words)[here],
+            None if reaction.readings is None else reaction.readings[here],
+            None if reaction.verdicts is None else reaction.verdicts[here],
         ),
         turn.repeated[here],
         turn.truncated[here],

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from simenv.agents.choice import ChoicePopulation
+from simenv.agents.llm import LLMPopulation
 from simenv.agents.replay import ReplayPopulation
 from simenv.agents.truth import TruthPopulation
 from simenv.checks import PopulationChecks
@@ -42,6 +43,15 @@ class TestChoiceOfBareItems(PopulationChecks):
 class TestTruth(PopulationChecks):
     def make(self) -> TruthPopulation:
         return TruthPopulation(self.world().truth)
+
+
+class TestLLM(PopulationChecks):
+    make = LLMPopulation
+
+
+class TestAnchoredLLM(PopulationChecks):
+    def make(self) -> LLMPopulation:
+        return LLMPopulation(anchor=0.6, show=["rating", "popularity"], memory={"capacity": 6, "reflect_after": 0.5})
 
 
 class TestReplay(PopulationChecks):

@@ -1,0 +1,211 @@
+"""One user as an agent: a persona and a memory, asked by page and answering in a form."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from simenv.chance import mix, uniform
+from simenv.chat.asking import Outcome, ask
+from simenv.chat.model import ChatModel, Message, Question
+from simenv.pages import Grade
+
+from .answers import PageAnswer, Thought, Verdict, by_letter, complaint, letters
+from .memory import Memory, told
+from .persona import Persona
+from .prompts import prompt
+
+ORDER, EXIT = 1, 2  # which of a page's chances is drawn
+AS_USUAL = "tired"  # the cause of an exit that the anchor alone decides
+NEUTRAL = 5.0  # satisfaction where no answer could be read
+LIKED_FROM, DISLIKED_TO = 4, 2  # of 5
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An item as it stands on a page."""
+
+    title: str
+    categories: tuple[str, ...]
+    text: str
+    mean: str  # what others rated it, '' where that is hidden
+    takers: str
+
+    @property
+    def named(self) -> str:
+        """Its title and categories, as memories name it."""
+        return f"{self.title} [{', '.join(self.categories)}]" if self.categories else self.title
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What an agent did with a page."""
+
+    grades: Sequence[int]
+    ratings: Sequence[float]  # 1 to 5, NaN where none
+    satisfaction: float
+    leaves: bool
+    cause: str
+    words: str
+    reading: str  # how the answer was read: plain, mended, repaired or failed
+    verdict: float = float("nan")  # after leaving, 1 to 10
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """How far an agent's own history speaks beside the model; weight 0 is the model alone."""
+
+    weight: float = 0.0
+    usual_pages: float = 5.0  # of a session, where nothing is left to the model
+
+
+@dataclass(slots=True)
+class Agent:
+    """A user in a session."""
+
+    persona: Persona
+    memory: Memory
+    luck: np.uint64  # bits for (seed, user)
+    anchor: Anchor
+    page: int = 0
+    counts: dict[str, int] = field(default_factory=dict)  # of outcomes, by kind and how they were read
+
+    @property
+    def system(self) -> Message:
+        """Return who the agent is and how it answers: the same in each of its prompts."""
+        return Message("system", prompt("person").render(persona=self.persona))
+
+    async def look(self, model: ChatModel, shown: Sequence[Shown | None]) -> Deed:
+        """Return what the agent does with a page; a place without an item is None."""
+        self.page += 1
+        places = [place for place, item in enumerate(shown) if item is not None]
+        bits = mix(mix(self.luck, self.page), np.array([ORDER, EXIT]))
+        order = np.random.default_rng(int(bits[0])).permutation(len(places)) if places else []
+        asked = {letter: places[row] for letter, row in zip(letters(len(places)), order, strict=True)}
+        items = {letter: item for letter, place in asked.items() if (item := shown[place]) is not None}
+        outcome = await self._ask(
+            model, "page", self._page(items), PageAnswer, lambda answer: complaint(answer, tuple(asked))
+        )
+        deed = self._deed(shown, asked, outcome, float(uniform(bits[1:])[0]))
+        self._remember(shown, deed)
+        if deed.leaves:
+            return await self._part(model, deed)
+        if self.memory.is_full_of_news:
+            await self._reflect(model)
+        return deed
+
+    async def _ask(
+        self,
+        model: ChatModel,
+        kind: str,
+        text: str,
+        form: type[Any],
+        check: Callable[[Any], str | None] | None = None,
+    ) -> Outcome[Any]:
+        messages = (self.system, Message("user", text))
+        draw = int(self.luck & np.uint64(0x7FFFFFFF))
+        outcome = await ask(model, Question(kind, messages, draw=draw), form, check)
+        name = f"{kind} {outcome.how}"
+        self.counts[name] = self.counts.get(name, 0) + 1
+        return outcome
+
+    def _page(self, items: Mapping[str, Shown]) -> str:
+        about = " ".join(item.named for item in items.values())
+        beliefs = self.memory.beliefs()
+        recalled = [one for one in self.memory.recall(self.page - 1, about) if one.kind != "belief"]
+        rows = [
+            {
+                "letter": letter,
+                "title": item.title,
+                "categories": ", ".join(item.categories),
+                "text": item.text,
+                "mean": item.mean,
+                "takers": item.takers,
+            }
+            for letter, item in items.items()
+        ]
+        return prompt("page").render(beliefs=told(beliefs[-3:]), memories=told(recalled), number=self.page, items=rows)
+
+    def _deed(
+        self, shown: Sequence[Shown | None], asked: Mapping[str, int], outcome: Outcome[PageAnswer], chance: float
+    ) -> Deed:
+        grades, ratings = [int(Grade.UNSEEN)] * len(shown), [float("nan")] * len(shown)
+        if outcome.value is None:  # nothing was looked at, and nobody leaves
+            return Deed(grades, ratings, NEUTRAL, False, "", "", outcome.how)
+        for letter, done in by_letter(outcome.value).items():
+            place = asked[letter]
+            if done.act == "pass":
+                grades[place] = int(Grade.PASSED)
+            elif done.act == "take":
+                grades[place] = int(_grade(done.rating))
+                ratings[place] = float(done.rating) if done.rating else float("nan")
+        answer, weight = outcome.value, self.anchor.weight
+        satisfaction, leaves = float(answer.satisfaction), answer.then != "stay"
+        if weight:
+            satisfaction = (1 - weight) * satisfaction + weight * (1 + 9 * self._usual(shown))
+            hazard = (1 - weight) * leaves + weight / max(self.anchor.usual_pages, 1.0)
+            leaves = chance < hazard
+        cause = (AS_USUAL if answer.then == "stay" else answer.then) if leaves else ""
+        return Deed(grades, ratings, satisfaction, leaves, cause, answer.why, outcome.how)
+
+    def _usual(self, shown: Sequence[Shown | None]) -> float:
+        """Return how much of the page is in the user's usual categories, the most usual one counting 1."""
+        most = max(self.persona.usual.values(), default=0.0)
+        shares = [
+            max((self.persona.usual.get(name, 0.0) for name in item.categories), default=0.0)
+            for item in shown
+            if item is not None
+        ]
+        return sum(shares) / (len(shares) * most) if shares and most else 0.5
+
+    def _remember(self, shown: Sequence[Shown | None], deed: Deed) -> None:
+        taken = [
+            f"{item.named}, {_how(rating)}"
+            for item, grade, rating in zip(shown, deed.grades, deed.ratings, strict=True)
+            if item is not None and (grade >= Grade.VIEWED or grade == Grade.DISLIKED)
+        ]
+        passed = [
+            item.named
+            for item, grade in zip(shown, deed.grades, strict=True)
+            if item is not None and grade == Grade.PASSED
+        ]
+        fact = f"took {'; '.join(taken)}" if taken else "took nothing"
+        if passed:
+            fact += f"; passed over {'; '.join(passed)}"
+        self.memory.write(self.page - 1, "fact", fact, 0.4 + 0.1 * min(len(taken), 4))
+        if deed.reading != "failed":
+            mood = "satisfied" if deed.satisfaction >= 6 else "dissatisfied" if deed.satisfaction <= 4 else "lukewarm"
+            strength = min(abs(deed.satisfaction - 5.5) / 4.5, 1.0)
+            self.memory.write(self.page - 1, "feeling", f"was {mood} with the page: {deed.words}", 0.2 + 0.6 * strength)
+
+    async def _reflect(self, model: ChatModel) -> None:
+        memories = self.memory.recall(self.page - 1, "", most=2 * self.memory.rules.recall)
+        outcome = await self._ask(model, "reflection", prompt("reflection").render(memories=told(memories)), Thought)
+        if outcome.value is None:
+            self.memory.gathered = 0.0
+        else:
+            self.memory.write(self.page - 1, "belief", outcome.value.belief, 0.9)
+
+    async def _part(self, model: ChatModel, deed: Deed) -> Deed:
+        text = prompt("interview").render(
+            beliefs=told(self.memory.beliefs()),
+            memories=told([one for one in self.memory.records if one.kind != "belief"]),
+            pages=self.page,
+            cause=deed.cause,
+        )
+        outcome = await self._ask(model, "interview", text, Verdict)
+        verdict: Verdict | None = outcome.value
+        said = deed.words if verdict is None else f"{deed.words} {verdict.why}".strip()
+        figure = float("nan") if verdict is None else float(verdict.satisfaction)
+        return Deed(deed.grades, deed.ratings, deed.satisfaction, True, deed.cause, said, deed.reading, figure)
+
+
+def _grade(rating: int) -> Grade:
+    if rating >= LIKED_FROM:
+        return Grade.LIKED
+    return Grade.DISLIKED if 0 < rating <= DISLIKED_TO else Grade.VIEWED
+
+
+def _how(rating: float) -> str:
+    return "not rated" if np.isnan(rating) else f"rated {rating:g} of 5"

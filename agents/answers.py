@@ -1,0 +1,95 @@
+"""The form of what an agent answers, and how letters become items again."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from string import ascii_uppercase
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+MOST_WORDS = 300  # characters that are kept of what an agent says
+
+
+def _clamped(low: int, high: int) -> BeforeValidator:
+    """Take a number as text or with a fraction for the nearest in bounds, as people write them."""
+
+    def clamp(value: Any) -> Any:
+        if isinstance(value, bool):
+            return value
+        try:
+            return min(max(round(float(value)), low), high)
+        except (TypeError, ValueError, OverflowError):
+            return value
+
+    return BeforeValidator(clamp)
+
+
+def _cut(value: Any) -> Any:
+    """Cut what is said to its length, in one line: bounds in the schema make servers emit raw control characters."""
+    return " ".join(value.split())[:MOST_WORDS] if isinstance(value, str) else value
+
+
+Said = Annotated[str, BeforeValidator(_cut)]
+
+
+class Form(BaseModel):
+    """An answer; what was not asked for is not read."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class ItemAnswer(Form):
+    """What was done with one item."""
+
+    letter: str
+    act: Literal["skip", "pass", "take"]
+    rating: Annotated[int, _clamped(0, 5)]
+    feeling: Said
+
+
+class PageAnswer(Form):
+    """What was done with a page."""
+
+    items: list[ItemAnswer]
+    satisfaction: Annotated[int, _clamped(1, 10)]
+    then: Literal["stay", "tired", "bored", "disappointed", "called away"]  # stays for another page, or why not
+    why: Said
+
+
+class Thought(Form):
+    """What an agent has come to believe."""
+
+    belief: Said
+
+
+class Verdict(Form):
+    """What an agent says of the recommender after leaving."""
+
+    satisfaction: Annotated[int, _clamped(1, 10), Field(description="1 to 10")]
+    why: Said
+
+
+@lru_cache
+def letters(count: int) -> tuple[str, ...]:
+    """Return the first letters: A to Z, then AA, AB and so on."""
+    some = list(ascii_uppercase)
+    some += [first + second for first in ascii_uppercase for second in ascii_uppercase]
+    return tuple(some[:count])
+
+
+def complaint(answer: PageAnswer, known: Sequence[str]) -> str | None:
+    """Say what is wrong with a page's answer: every letter is wanted once, and no other."""
+    said = [item.letter for item in answer.items]
+    strange = sorted(set(said) - set(known))
+    if strange:
+        return f"there is no item {strange[0][:20]!r}; the letters are {known[0]} to {known[-1]}"
+    twice = sorted({letter for letter in said if said.count(letter) > 1})
+    if twice:
+        return f"item {twice[0]} is answered twice; answer each letter once"
+    missing = [letter for letter in known if letter not in said]
+    return f"item {missing[0]} is not answered; answer each letter once" if missing else None
+
+
+def by_letter(answer: PageAnswer) -> Mapping[str, ItemAnswer]:
+    """Return the items' answers by their letters."""
+    return {item.letter: item for item in answer.items}

@@ -1,0 +1,144 @@
+"""Users who are language-model agents: a persona from training rows, memory, reflection, and words of their own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from simenv.arrays import BitArray, FloatArray, IntArray
+from simenv.chat.crowd import Crowd
+from simenv.chat.model import ChatModel
+from simenv.chat.opening import open_model
+from simenv.dataset import Dataset
+from simenv.errors import SimenvError
+from simenv.pages import EMPTY, Page, Reaction
+
+from .agent import Agent, Anchor, Deed, Shown
+from .memory import Memory, Remembering, WordWeights
+from .persona import Persona, compose
+from .prompts import version
+from .traits import Traits, traits_of
+
+MOST_TEXT = 200  # characters of an item's description on a page
+SHOWS = ("rating", "popularity")
+
+
+class LLMPopulation:
+    """Reacts to a page by asking a model, once for each user and page, what this user does with it."""
+
+    def __init__(
+        self,
+        *,
+        model: str | Mapping[str, Any] | ChatModel = "scripted",
+        show: Sequence[str] = ("rating",),
+        anchor: float = 0.0,
+        usual_pages: float = 5.0,
+        memory: Mapping[str, float] | None = None,
+    ) -> None:
+        wrong = [name for name in show if name not in SHOWS]
+        if wrong:
+            raise SimenvError(f"no '{wrong[0]}' to show; there are {', '.join(SHOWS)}")
+        if not 0 <= anchor <= 1:
+            raise SimenvError(f"anchor is {anchor}; it must be from 0, the model alone, to 1, the user's history alone")
+        try:
+            self.rules = Remembering(**(memory or {}))  # type: ignore[arg-type]
+        except TypeError as error:
+            raise SimenvError(f"memory: {error}") from None
+        self.model = open_model(model)
+        self.show = tuple(show)
+        self.anchor = Anchor(anchor, usual_pages)
+        self.crowd = Crowd()
+        self._personas: dict[int, Persona] = {}
+
+    def fit(self, dataset: Dataset) -> None:
+        """Learn who the users are, and what stands on a page, from training rows."""
+        self.dataset = dataset
+        self.traits: Traits = traits_of(dataset)
+        self.weights = WordWeights(dataset.catalog.text(item) for item in range(len(dataset.catalog)))
+        log = dataset.interactions
+        rated = np.isfinite(log.ratings)
+        counts = np.bincount(log.items[rated], minlength=len(dataset.catalog))
+        sums = np.bincount(log.items[rated], log.ratings[rated], len(dataset.catalog))
+        self._means: FloatArray = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+        known = log.ratings[rated]
+        self._scale = (float(known.min()), float(known.max())) if len(known) else None
+        self._personas, self._shown = {}, {}
+
+    def facts(self) -> dict[str, Any]:
+        """Return the model and the prompts that its reactions follow from."""
+        settings = dict(self.model.settings)
+        scripted = settings.get("kind") == "scripted"
+        about = "a scripted stand-in, no language model" if scripted else f"asked of {settings.get('model')}"
+        return {"about": about, "model": settings, "prompts": version()}
+
+    def persona(self, user: int) -> Persona:
+        """Return a user's persona, composed when it is first needed."""
+        if user not in self._personas:
+            (self._personas[user],) = compose(self.dataset, [user], self.traits)
+        return self._personas[user]
+
+    def shown(self, item: int) -> Shown | None:
+        """Return an item as it stands on a page; None for an empty place."""
+        if item == EMPTY:
+            return None
+        if item not in self._shown:
+            catalog, mean = self.dataset.catalog, self._means[item]
+            self._shown[item] = Shown(
+                catalog.title(item),
+                catalog.categories[item],
+                (catalog.descriptions[item] or "")[:MOST_TEXT],
+                f"{mean:.1f}" if "rating" in self.show and np.isfinite(mean) else "",
+                f"{self.dataset.popularity[item]:,}" if "popularity" in self.show else "",
+            )
+        return self._shown[item]
+
+    def ratings(self, stars: FloatArray) -> FloatArray:
+        """Return what stars from 1 to 5 are on the data's own scale; nothing where the data have no ratings."""
+        if self._scale is None:
+            return np.full_like(stars, np.nan)
+        low, high = self._scale
+        return stars if (low, high) == (1.0, 5.0) else low + (stars - 1) / 4 * (high - low)
+
+    def enter(self, users: IntArray, luck: BitArray) -> "Conversations":
+        """Seat these users in this order."""
+        return Conversations(self, users, luck)
+
+
+class Conversations:
+    """The agents who entered together."""
+
+    def __init__(self, population: LLMPopulation, users: IntArray, luck: BitArray) -> None:
+        self.population = population
+        self.agents: dict[int, Agent] = {}
+        self.reseat(np.arange(len(users)), users, luck)
+
+    def reseat(self, seats: IntArray, users: IntArray, luck: BitArray) -> None:
+        """Let these users begin a session in seats that others have left."""
+        population = self.population
+        for seat, user, bits in zip(seats.tolist(), users.tolist(), luck, strict=True):
+            memory = Memory(population.rules, population.weights)
+            self.agents[seat] = Agent(population.persona(user), memory, bits, population.anchor)
+
+    def react(self, page: Page) -> Reaction:
+        """Return what the users in these seats do with the page: all are asked at once."""
+        population = self.population
+        shown = [[population.shown(item) for item in row] for row in page.items.tolist()]
+        deeds = population.crowd.all(
+            self.agents[seat].look(population.model, row) for seat, row in zip(page.seats.tolist(), shown, strict=True)
+        )
+        return _reaction(deeds, page, population)
+
+
+def _reaction(deeds: Sequence[Deed], page: Page, population: LLMPopulation) -> Reaction:
+    shape = page.items.shape
+    causes: Any = np.array([deed.cause for deed in deeds], dtype=object)
+    return Reaction(
+        np.array([deed.grades for deed in deeds], dtype=np.int8).reshape(shape),
+        population.ratings(np.array([deed.ratings for deed in deeds], dtype=np.float64).reshape(shape)),
+        np.array([deed.satisfaction for deed in deeds], dtype=np.float64),
+        np.array([deed.leaves for deed in deeds], dtype=bool),
+        causes,
+        words=[deed.words or None for deed in deeds],
+        readings=np.array([deed.reading for deed in deeds], dtype=object),
+        verdicts=np.array([deed.verdict for deed in deeds], dtype=np.float64),
+    )

@@ -1,0 +1,139 @@
+"""What an agent remembers: records that fade, are found again by what they are about, and are thought over.
+
+A record's score is recency times importance times relevance, each from 0 to 1, each to a declared power. What is
+forgotten is the record with the least recency times importance, once there are more than fit.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+WORDS = re.compile(r"\w\w+")
+Kind = Literal["fact", "feeling", "belief"]
+
+
+@dataclass(frozen=True, slots=True)
+class Remembering:
+    """How an agent remembers; declared."""
+
+    capacity: int = 50  # records
+    recall: int = 5  # that a prompt holds
+    fading: float = 0.9  # of recency, with each page since
+    recency: float = 1.0  # powers of the three parts of a score
+    importance: float = 1.0
+    relevance: float = 1.0
+    reflect_after: float = 2.0  # importance gathered since the last reflection; infinite: never
+
+
+class Weights(Protocol):
+    """How much a word tells: what a relevance is made of."""
+
+    def vector(self, text: str) -> Mapping[str, float]:
+        """Return the weight of each word of a text, of length 1."""
+        ...
+
+
+class WordWeights:
+    """TF-IDF over the texts that there are; a word in none of them counts as the rarest."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        holders: dict[str, int] = {}
+        count = 0
+        for text in texts:
+            count += 1
+            for word in set(words_of(text)):
+                holders[word] = holders.get(word, 0) + 1
+        self._idf = {word: 1 + math.log((1 + count) / (1 + number)) for word, number in holders.items()}
+        self._rarest = 1 + math.log(1 + count)
+
+    def vector(self, text: str) -> dict[str, float]:
+        """Return the weight of each word of a text, of length 1."""
+        told: dict[str, float] = {}
+        for word in words_of(text):
+            told[word] = told.get(word, 0.0) + self._idf.get(word, self._rarest)
+        length = math.sqrt(sum(weight * weight for weight in told.values())) or 1.0
+        return {word: weight / length for word, weight in told.items()}
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text, without case."""
+    return WORDS.findall(text.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A record of the memory."""
+
+    number: int  # counted from 0 through the agent's life
+    page: int  # when it was written
+    kind: Kind
+    text: str
+    importance: float  # 0 to 1
+    about: Mapping[str, float] = field(compare=False, hash=False)  # the weights of its words
+
+
+class Memory:
+    """One agent's records."""
+
+    def __init__(self, rules: Remembering, weights: Weights) -> None:
+        self.rules, self.weights = rules, weights
+        self.records: list[Remembered] = []
+        self.written = 0  # records ever
+        self.gathered = 0.0  # importance since the last reflection
+
+    def write(self, page: int, kind: Kind, text: str, importance: float) -> None:
+        """Add a record, and forget the least of all if there are too many."""
+        record = Remembered(self.written, page, kind, text, importance, self.weights.vector(text))
+        self.written += 1
+        self.records.append(record)
+        self.gathered = 0.0 if kind == "belief" else self.gathered + importance
+        if len(self.records) > self.rules.capacity:
+            self.records.remove(min(self.records, key=lambda one: (self._alive(one, page), one.number)))
+
+    def recall(self, page: int, about: str, most: int | None = None) -> list[Remembered]:
+        """Return the records that score best for what this is about, the oldest first."""
+        rules, wanted = self.rules, self.weights.vector(about)
+        count = rules.recall if most is None else most
+        if len(self.records) <= count:
+            return list(self.records)
+        scored = []
+        for record in self.records:
+            match = sum(weight * record.about.get(word, 0.0) for word, weight in wanted.items())
+            score = self._alive(record, page) * (0.1 + 0.9 * match) ** rules.relevance
+            scored.append((score, record.number, record))
+        scored.sort(key=lambda one: one[:2], reverse=True)
+        return sorted((record for _, _, record in scored[:count]), key=lambda one: one.number)
+
+    def beliefs(self) -> list[Remembered]:
+        """Return what the agent has come to believe, the oldest first."""
+        return [record for record in self.records if record.kind == "belief"]
+
+    @property
+    def is_full_of_news(self) -> bool:
+        """Whether enough has gathered to think it over."""
+        return self.gathered >= self.rules.reflect_after
+
+    def _alive(self, record: Remembered, page: int) -> float:
+        rules = self.rules
+        recency = rules.fading ** max(page - record.page, 0)
+        return recency**rules.recency * max(record.importance, 0.01) ** rules.importance
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        told = [{key: value for key, value in asdict(one).items() if key != "about"} for one in self.records]
+        return {"records": told, "written": self.written, "gathered": self.gathered}
+
+    @staticmethod
+    def of(told: Mapping[str, Any], rules: Remembering, weights: Weights) -> "Memory":
+        """Return the memory that `plain` told of."""
+        memory = Memory(rules, weights)
+        memory.records = [Remembered(**one, about=weights.vector(one["text"])) for one in told["records"]]
+        memory.written, memory.gathered = int(told["written"]), float(told["gathered"])
+        return memory
+
+
+def told(records: Sequence[Remembered]) -> str:
+    """Return records as lines of a prompt."""
+    return "\n".join(f"- (page {record.page + 1}) {record.text}" for record in records)

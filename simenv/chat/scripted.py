@@ -1,0 +1,147 @@
+"""A stand-in for a language model: no weights, a few plain rules over the very messages that a model would get.
+
+It likes what shares words with the tastes it is told of, dislikes what it is told it dislikes, tires of what its
+memories are full of, and heeds its beliefs. It answers within the schema, the same for the same question and draw.
+Reports call it a stand-in, never a language model.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .model import Answer, Question
+
+ITEM = re.compile(r"^([A-Z]{1,2})\. (.+)$")
+WORD = re.compile(r"[^\W_]{3,}")
+PAGE = re.compile(r"^- \(page (\d+)\) (.+)$")
+COMMON = {"such", "and", "the", "for", "with", "you", "rated", "others", "taken", "like", "dislike"}
+TAKE, LOOK = 0.55, 0.15  # of an item's worth: from here on it is taken, or looked at
+BORED = 0.12  # worth lost for each memory that names the item's kind
+
+
+class Scripted:
+    """Answers by rules; `seed` tells one stand-in from another."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Return what its answers follow from."""
+        return {"kind": "scripted", "seed": self.seed, "rules": 1}
+
+    async def ask(self, question: Question) -> Answer:
+        """Return the answer of the rules."""
+        text = json.dumps(self.answer(question), ensure_ascii=False)
+        heard = sum(len(message.text) for message in question.messages)
+        return Answer(text, tokens_in=heard // 4, tokens_out=len(text) // 4)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def answer(self, question: Question) -> dict[str, Any]:
+        """Return the answer as a mapping."""
+        reader = _Reader(question, self.seed)
+        wanted = set((question.schema or {}).get("properties", ()))
+        if "items" in wanted:
+            return reader.page()
+        if "belief" in wanted:
+            return reader.belief()
+        if {"satisfaction", "why"} <= wanted:
+            return reader.verdict()
+        return {"answer": reader.own_words()}
+
+
+class _Reader:
+    """What the stand-in reads out of a question."""
+
+    def __init__(self, question: Question, seed: int) -> None:
+        self.seed, self.draw = seed, question.draw
+        self.tastes: list[set[str]] = []
+        self.dislikes: list[set[str]] = []
+        self.memories: list[tuple[int, str]] = []
+        self.beliefs: list[str] = []
+        self.items: list[tuple[str, str]] = []
+        part = ""
+        for line in (line for message in question.messages for line in message.text.splitlines()):
+            if line.startswith("#") or line.endswith(":"):
+                part = line.strip("# :").lower()
+            elif line.startswith("- ") and part == "you like":
+                self.tastes.append(_words(line.split(", such as")[0]))
+            elif line.startswith("- ") and part == "you dislike":
+                self.dislikes.append(_words(line.split(", such as")[0]))
+            elif told := PAGE.match(line):
+                if part.startswith("what you have come"):
+                    self.beliefs.append(told[2].lower())
+                else:
+                    self.memories.append((int(told[1]), told[2].lower()))
+            elif part.startswith("page") and (item := ITEM.match(line)):
+                self.items.append((item[1], item[2]))
+        self.who = "\n".join(message.text for message in question.messages if message.role == "system")
+
+    def luck(self, *names: object) -> float:
+        """Return a number from 0 to 1 that follows from who is asked, the draw and these names."""
+        told = repr((self.seed, self.draw, names)).encode()
+        return int.from_bytes(hashlib.blake2b(told, digest_size=4).digest()) / 2**32
+
+    def worth(self, text: str) -> float:
+        """Return how much an item is wanted: about 1 for the first taste, below 0 for what is disliked."""
+        words = _words(text)
+        worth = max((1.0 - 0.08 * place for place, taste in enumerate(self.tastes) if taste & words), default=0.1)
+        worth -= 0.8 * any(taste & words for taste in self.dislikes)
+        kind = _words(text.partition("[")[2].partition("]")[0])
+        seen = sum(len(kind & _words(memory)) > 0 for _, memory in self.memories) if kind else 0
+        worth -= BORED * min(seen, 4)
+        for belief in self.beliefs:
+            if kind & _words(belief):
+                worth += -0.5 if "enough" in belief else 0.3
+        return worth + 0.5 * (self.luck("worth", text) - 0.5)
+
+    def page(self) -> dict[str, Any]:
+        """Return what is done with each item, and with the page."""
+        items, joy = [], 0.0
+        for letter, text in self.items:
+            worth = self.worth(text)
+            act = "take" if worth >= TAKE else "pass" if worth >= LOOK else "skip"
+            rating = 0
+            if act == "take":
+                rating = min(max(round(3 + 2.5 * (worth - 0.75) + 1.6 * (self.luck("rating", text) - 0.5)), 1), 5)
+                joy += rating - 2.5
+            feeling = ("", "I regret it", "not much", "it was all right", "I liked it", "I loved it")[rating]
+            items.append({"letter": letter, "act": act, "rating": rating, "feeling": feeling})
+        share = joy / max(len(items), 1)
+        satisfaction = min(max(round(4.5 + 5 * share), 1), 10)
+        tired = 0.1 * len({page for page, _ in self.memories})
+        leave = self.luck("leave", len(self.memories)) < 0.08 + tired + 0.35 * (satisfaction < 4)
+        why = (
+            "nothing here is for me" if satisfaction < 4 else "I have seen enough" if leave else "there is more for me"
+        )
+        then = "stay" if not leave else "disappointed" if satisfaction < 4 else "tired"
+        return {"items": items, "satisfaction": satisfaction, "then": then, "why": why}
+
+    def belief(self) -> dict[str, Any]:
+        """Return what the memories add up to: of which kind there was enough."""
+        counts: dict[str, int] = {}
+        for _, memory in self.memories:
+            for word in _words(memory.partition("[")[2].partition("]")[0]):
+                counts[word] = counts.get(word, 0) + 1
+        if not counts:
+            return {"belief": "I do not know yet what this recommender is good for."}
+        most = max(sorted(counts), key=counts.__getitem__)
+        return {"belief": f"I have had enough of {most} for now."}
+
+    def verdict(self) -> dict[str, Any]:
+        """Return how satisfied the memories sound."""
+        good = sum("satisfied" in memory and "dissatisfied" not in memory for _, memory in self.memories)
+        bad = sum("dissatisfied" in memory for _, memory in self.memories)
+        return {"satisfaction": min(max(5 + 2 * (good - bad), 1), 10), "why": self.own_words()}
+
+    def own_words(self) -> str:
+        """Return a sentence about what is remembered last."""
+        return f"What I remember last: {self.memories[-1][1]}" if self.memories else "I remember nothing."
+
+
+def _words(text: str) -> set[str]:
+    return {word for word in WORD.findall(text.lower()) if word not in COMMON}

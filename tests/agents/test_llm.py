@@ -1,0 +1,310 @@
+"""Agents answered by the scripted stand-in: what they are told decides what they do, and nothing else does."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simenv.agents.agent import Agent, Anchor, Shown
+from simenv.agents.llm import LLMPopulation
+from simenv.agents.memory import Memory, Remembering, WordWeights
+from simenv.agents.persona import Persona, compose, persona_of
+from simenv.agents.prompts import prompt, version
+from simenv.chat.crowd import Crowd
+from simenv.chat.model import Answer, Question
+from simenv.chat.scripted import Scripted
+from simenv.dataset import Dataset
+from simenv.errors import SimenvError
+from simenv.films import films_world
+from simenv.loop import PageLoop, luck_of
+from simenv.pages import Grade, Page
+from simenv.play import play
+from simenv.recommenders.random import Random
+from simenv.splits import Split
+
+LOVER = Persona("7", "middle", "low", "low", ("Comedy, such as Paper Moon",), ("War",), "", "", {"Comedy": 1.0}, 20)
+COMEDY, WAR, WESTERN = (
+    [Shown(f"{kind} number {place}", (kind,), "", "", "") for place in range(8)]
+    for kind in ("Comedy", "War", "Western")
+)
+
+
+class Heard(Scripted):
+    """Notes the questions that it is asked, and may answer some otherwise."""
+
+    def __init__(self, say: Callable[[Question, dict[str, Any]], Any] = lambda _, answer: answer) -> None:
+        super().__init__()
+        self.questions: list[Question] = []
+        self.say = say
+
+    async def ask(self, question: Question) -> Answer:
+        self.questions.append(question)
+        return await super().ask(question)
+
+    def answer(self, question: Question) -> dict[str, Any]:
+        found: dict[str, Any] = self.say(question, super().answer(question))
+        return found
+
+    def pages(self) -> list[str]:
+        return [question.messages[-1].text for question in self.questions if question.kind == "page"]
+
+
+def agent(persona: Persona = LOVER, seed: int = 0, **rules: Any) -> Agent:
+    weights = WordWeights(item.named for item in COMEDY + WAR + WESTERN)
+    anchor = Anchor(rules.pop("anchor", 0.0), rules.pop("usual_pages", 5.0))
+    return Agent(persona, Memory(Remembering(**rules), weights), luck_of(seed, np.array([7]))[0], anchor)
+
+
+def look(who: Agent, *pages: list[Shown | None], model: Scripted | None = None) -> list:
+    crowd, chosen = Crowd(), model or Scripted()
+    return [deed for page in pages for deed in crowd.all([who.look(chosen, page)])]
+
+
+def stays(_: Question, answer: dict[str, Any]) -> dict[str, Any]:
+    return answer | ({"then": "stay"} if "then" in answer else {})
+
+
+def liked(grades: list[int]) -> int:
+    return sum(grade >= Grade.VIEWED for grade in grades)
+
+
+def test_lovers_of_a_genre_like_it_more_than_others_do():
+    other = replace(LOVER, tastes=("War",), dislikes=("Comedy",), usual={"War": 1.0})
+    page = [*COMEDY[:4], *WAR[:4]]
+    lovers = np.sum([look(agent(seed=seed), page)[0].grades for seed in range(20)], axis=0)
+    others = np.sum([look(agent(other, seed), page)[0].grades for seed in range(20)], axis=0)
+    assert (lovers[:4] > others[:4]).all()
+    assert (lovers[4:] < others[4:]).all()
+
+
+def test_the_place_on_the_page_does_not_decide():
+    """Each item meets the same fate wherever the policy put it."""
+    page = [*COMEDY[:3], *WAR[:2], *WESTERN[:3]]
+    for seed in range(10):
+        forwards, backwards = look(agent(seed=seed), page)[0], look(agent(seed=seed), page[::-1])[0]
+        assert list(forwards.grades) == list(backwards.grades)[::-1]
+
+
+def test_the_letters_are_dealt_anew_to_each_user_and_page():
+    model = Heard(stays)
+    for seed in range(6):
+        look(agent(seed=seed), COMEDY[:5], COMEDY[:5], model=model)
+    firsts = {text.partition("A. ")[2].partition("\n")[0] for text in model.pages()}
+    assert len(firsts) > 2
+
+
+def test_what_happened_appears_in_later_prompts():
+    model = Heard(stays)
+    look(agent(), COMEDY[:4], WESTERN[:4], model=model)
+    first, second = model.pages()
+    assert "Comedy number 0" in first
+    assert "What you remember" not in first
+    remembered = second.partition("# Page")[0]
+    assert "(page 1) took" in remembered
+    assert "Comedy number" in remembered
+
+
+def test_reflection_changes_what_is_done():
+    """After a page of comedies the thought is that they are enough; without it more of them are taken."""
+
+    def taken(reflect_after: float) -> int:
+        model = Heard(stays)
+        deeds = [
+            look(agent(seed=seed, reflect_after=reflect_after), COMEDY[:4], COMEDY[4:], model=model)[-1]
+            for seed in range(20)
+        ]
+        assert any(question.kind == "reflection" for question in model.questions) == (reflect_after < 10)
+        return sum(liked(deed.grades) for deed in deeds)
+
+    assert taken(0.5) < 0.8 * taken(float("inf"))
+
+
+def test_two_successive_prompts_of_an_agent_begin_alike():
+    """All that does not change within a session comes first."""
+    model = Heard(stays)
+    look(agent(recall=50), COMEDY[:4], WESTERN[:4], WAR[:4], model=model)
+    _, second, third = (
+        "\n".join(message.text for message in question.messages)
+        for question in model.questions
+        if question.kind == "page"
+    )
+    memory = second.partition("# Page")[0].rstrip()
+    assert third.startswith(memory)
+
+
+def test_an_answer_that_cannot_be_read_is_counted_and_nothing_is_liked():
+    model = Heard(lambda question, answer: {"nonsense": 1} if question.kind == "page" else answer)
+    who = agent()
+    (deed,) = look(who, COMEDY[:3], model=model)
+    assert deed.reading == "failed"
+    assert list(deed.grades) == [Grade.UNSEEN] * 3
+    assert not deed.leaves
+    assert who.counts == {"page failed": 1}
+    assert len(model.questions) == 2  # one repair turn
+
+
+@pytest.mark.parametrize("wrong", ["unknown letter", "twice", "missing", "renamed"])
+def test_a_letter_that_is_wrong_is_repaired_and_never_another_item(wrong: str):
+    def say(question: Question, answer: dict[str, Any]) -> dict[str, Any]:
+        if question.kind != "page" or len(question.messages) > 2:
+            return stays(question, answer)
+        items = answer["items"]
+        if wrong == "unknown letter":
+            items = [*items[:-1], items[-1] | {"letter": "Z"}]
+        elif wrong == "twice":
+            items = [*items, items[0]]
+        elif wrong == "missing":
+            items = items[:-1]
+        else:
+            items = [item | {"letter": f"{item['letter']}. Comedy"} for item in items]
+        return answer | {"items": items}
+
+    page = [COMEDY[0], WAR[0], WESTERN[0]]
+    (deed,), (plain,) = look(agent(), page, model=Heard(say)), look(agent(), page, model=Heard(stays))
+    assert deed.reading == "repaired"
+    assert deed.grades == plain.grades
+
+
+def test_the_order_of_the_answers_lines_does_not_matter():
+    def turned(_: Question, answer: dict[str, Any]) -> dict[str, Any]:
+        return stays(_, answer) | ({"items": answer["items"][::-1]} if "items" in answer else {})
+
+    page = [COMEDY[0], WAR[0], WESTERN[0], COMEDY[1]]
+    (one,), (other,) = look(agent(), page, model=Heard(turned)), look(agent(), page, model=Heard(stays))
+    assert (one.grades, one.ratings) == (other.grades, other.ratings) or np.array_equal(
+        one.ratings, other.ratings, equal_nan=True
+    )
+
+
+def test_the_anchor_draws_satisfaction_to_what_the_user_is_used_to():
+    def content(question: Question, answer: dict[str, Any]) -> dict[str, Any]:
+        return stays(question, answer) | ({"satisfaction": 5} if "items" in answer else {})
+
+    def satisfaction(anchor: float, page: list[Shown]) -> float:
+        return look(agent(anchor=anchor, usual_pages=1e9), page, model=Heard(content))[0].satisfaction
+
+    assert satisfaction(0.0, COMEDY[:4]) == satisfaction(0.0, WAR[:4]) == 5
+    assert satisfaction(1.0, COMEDY[:4]) == 10
+    assert satisfaction(1.0, WAR[:4]) == 1
+    assert satisfaction(0.5, COMEDY[:4]) == 7.5
+
+
+def test_the_anchor_draws_exits_to_the_usual_length():
+    def pages(usual: float) -> float:
+        lengths = []
+        for seed in range(40):
+            who, model, count = agent(seed=seed, anchor=1.0, usual_pages=usual), Heard(stays), 1
+            while not look(who, WESTERN[:2], model=model)[0].leaves:
+                count += 1
+            lengths.append(count)
+        return float(np.mean(lengths))
+
+    assert pages(1.0) == 1
+    assert 2 < pages(3.0) < 4.5
+
+
+def test_whoever_leaves_is_asked_what_it_was_like():
+    def goes(_: Question, answer: dict[str, Any]) -> dict[str, Any]:
+        return answer | ({"then": "bored"} if "items" in answer else {})
+
+    model = Heard(goes)
+    (deed,) = look(agent(), COMEDY[:4], model=model)
+    assert (deed.leaves, deed.cause) == (True, "bored")
+    assert 1 <= deed.verdict <= 10
+    assert model.questions[-1].kind == "interview"
+    assert "You have left after 1 page (bored)." in model.questions[-1].messages[-1].text
+
+
+def logs(split: Split, swap: Mapping[int, int]) -> dict[int, list]:
+    """Return what each user does, those named having the persona of another."""
+    population = LLMPopulation()
+    population.fit(split.train)
+    own = {user: population.persona(user) for user in range(40)}
+    population._personas = {user: own[swap.get(user, user)] for user in own}
+    policy = Random()
+    policy.fit(split.train)
+    loop = PageLoop(split.train, population, page_size=4, max_pages=3)
+    items = np.arange(12).reshape(3, 4)
+    loop.enter(np.arange(40), 0)
+    luck = loop.luck.copy()
+    loop.luck[:] = luck[0]
+    loop.sessions.reseat(np.arange(40), loop.users, loop.luck)  # one luck for all: nothing but personas differ
+    did: dict[int, list] = {user: [] for user in range(40)}
+    for number in range(3):
+        reaction = loop.sessions.react(
+            Page(
+                loop.users,
+                np.arange(40),
+                np.full(40, number, np.int32),
+                np.tile(items[number], (40, 1)).astype(np.int32),
+            )
+        )
+        for user in range(40):
+            did[user].append((reaction.grades[user].tolist(), reaction.satisfaction[user], reaction.causes[user]))
+    return did
+
+
+def test_swapping_two_personas_swaps_their_logs(split: Split):
+    plain, swapped = logs(split, {}), logs(split, {3: 8, 8: 3})
+    assert plain[3] != plain[8]
+    assert (swapped[3], swapped[8]) == (plain[8], plain[3])
+    assert all(swapped[user] == plain[user] for user in range(40) if user not in (3, 8))
+
+
+def test_personas_are_of_training_rows_alone(split: Split):
+    """The same with or without the held-out rows in the data that they were taken from."""
+    without = Dataset("films", split.train.catalog, split.train.users, split.train.interactions)
+    assert compose(split.train, range(40)) == compose(without, range(40))
+    whole = films_world(users=40, items=80).dataset
+    assert compose(whole, range(40)) != compose(split.train, range(40))
+
+
+def test_a_persona_says_whom_it_is_of(split: Split):
+    (persona,) = compose(split.train, [5])
+    assert persona.user == str(split.train.users.ids[5])
+    assert persona.tastes
+    assert sum(persona.usual.values()) == pytest.approx(1.0, abs=1e-4)
+    assert persona_of(persona.plain()) == persona
+    assert persona_of(persona.plain()).mark == persona.mark
+
+
+def test_an_agents_whole_story_is_the_same_in_any_batch(split: Split):
+    def played(size: int) -> list:
+        population, policy = LLMPopulation(), Random()
+        population.fit(split.train)
+        policy.fit(split.train)
+        loop = PageLoop(split.train, population, page_size=4, max_pages=4)
+        turns = [turn for _, some in play(loop, policy, np.arange(40), 0, batch_size=size) for turn in some]
+        rows = [
+            (int(user), int(number), grades.tolist(), words)
+            for turn in turns
+            for user, number, grades, words in zip(
+                turn.page.users, turn.page.number, turn.reaction.grades, turn.reaction.words, strict=True
+            )
+        ]
+        return sorted(rows)
+
+    assert played(40) == played(7) == played(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"show": ["price"]}, "no 'price' to show; there are rating, popularity"),
+        ({"anchor": 2}, "anchor is 2; it must be from 0"),
+        ({"memory": {"depth": 3}}, "memory: .*unexpected keyword argument 'depth'"),
+        ({"model": "oracle"}, "model: no kind 'oracle'; there are"),
+    ],
+)
+def test_an_option_that_cannot_be_is_told(options: dict[str, Any], told: str):
+    with pytest.raises(SimenvError, match=told):
+        LLMPopulation(**options)
+
+
+def test_prompts_have_a_version_and_know_all_that_they_name():
+    assert len(version()) == 16
+    text = prompt("person").render(persona=LOVER)
+    assert "Comedy, such as Paper Moon" in text
+    assert "{" not in text

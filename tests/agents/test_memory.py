@@ -1,0 +1,76 @@
+"""Memory: what is recent, important and to the point comes back; the least of all is forgotten."""
+
+import pytest
+
+from simenv.agents.memory import Memory, Remembering, WordWeights, told
+
+WEIGHTS = WordWeights(["Night Train [Drama]", "Paper Moon [Comedy]", "Iron Sea [War]", "Last Laugh [Comedy]"])
+
+
+def memory(**rules: float) -> Memory:
+    return Memory(Remembering(**rules), WEIGHTS)  # type: ignore[arg-type]
+
+
+def texts(records: list) -> list[str]:
+    return [record.text for record in records]
+
+
+def test_few_records_all_come_back_the_oldest_first():
+    mine = memory(recall=3)
+    for page, text in enumerate(["one", "two", "three"]):
+        mine.write(page, "fact", text, 0.5)
+    assert texts(mine.recall(3, "whatever")) == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "wanted"),
+    [
+        ({"importance": 0.0, "relevance": 0.0}, ["took Last Laugh [Comedy]"]),  # the most recent
+        ({"recency": 0.0, "relevance": 0.0}, ["took Iron Sea [War]"]),  # the most important
+        ({"recency": 0.0, "importance": 0.0}, ["took Night Train [Drama]"]),  # the most to the point
+    ],
+)
+def test_each_part_of_the_score_counts(rules: dict, wanted: list[str]):
+    mine = memory(recall=1, **rules)
+    mine.write(0, "fact", "took Night Train [Drama]", 0.5)
+    mine.write(1, "fact", "took Iron Sea [War]", 0.9)
+    mine.write(2, "fact", "took Last Laugh [Comedy]", 0.1)
+
+    assert texts(mine.recall(3, "a train through the night: drama")) == wanted
+
+
+def test_beyond_its_capacity_the_least_is_forgotten():
+    mine = memory(capacity=2)
+    mine.write(0, "fact", "old and dull", 0.1)
+    mine.write(0, "fact", "old and grand", 0.9)
+    mine.write(1, "fact", "new", 0.3)
+    assert texts(mine.records) == ["old and grand", "new"]
+    assert mine.written == 3
+
+
+def test_enough_news_asks_for_a_reflection_and_a_belief_settles_it():
+    mine = memory(reflect_after=1.0)
+    mine.write(0, "fact", "one", 0.6)
+    assert not mine.is_full_of_news
+    mine.write(0, "feeling", "two", 0.6)
+    assert mine.is_full_of_news
+    mine.write(0, "belief", "three", 0.9)
+    assert not mine.is_full_of_news
+    assert texts(mine.beliefs()) == ["three"]
+
+
+def test_a_memory_that_was_kept_is_the_same():
+    mine = memory(recall=1)
+    for page, text in enumerate(["took Night Train [Drama]", "took Iron Sea [War]"]):
+        mine.write(page, "fact", text, 0.5)
+
+    again = Memory.of(mine.plain(), mine.rules, WEIGHTS)
+
+    assert again.plain() == mine.plain()
+    assert again.recall(2, "war at sea") == mine.recall(2, "war at sea")
+
+
+def test_a_prompt_tells_the_page_and_the_words():
+    mine = memory()
+    mine.write(0, "fact", "took nothing", 0.5)
+    assert told(mine.records) == "- (page 1) took nothing"
