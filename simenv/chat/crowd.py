@@ -6,45 +6,73 @@ The loop runs in a thread, so that it also works where another loop runs already
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
 
-T = TypeVar("T")
+Name = TypeVar("Name")
+Found = TypeVar("Found")
 
 
-class Crowd:
-    """Runs coroutines together."""
+class Crowd(Generic[Name, Found]):
+    """Runs coroutines together, and hands over what they come to as they end."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: SimpleQueue[tuple[Name, asyncio.Task[Found]]] = SimpleQueue()
+        self._tasks: set[asyncio.Task[Found]] = set()
 
-    def all(self, deeds: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-        """Return what each comes to, in their order; the first that fails stops the others."""
-        future = asyncio.run_coroutine_threadsafe(_together(deeds), self._running())
+    def start(self, deeds: Iterable[tuple[Name, Coroutine[Any, Any, Found]]]) -> None:
+        """Let these begin; each has a name to know it by."""
+        self._running().call_soon_threadsafe(self._begin, list(deeds))
+
+    def ended(self) -> list[tuple[Name, Found]]:
+        """Return what those came to that ended since, at least one; the first that failed stops all."""
         try:
-            return future.result()
+            some = [self._ended.get()]
+            while True:
+                try:
+                    some.append(self._ended.get_nowait())
+                except Empty:
+                    break
+            return [(name, task.result()) for name, task in some]
         except BaseException:  # Ctrl-C too
-            future.cancel()
+            self.stop()
             raise
+
+    def stop(self) -> None:
+        """Stop all that run, and forget them."""
+        if self._loop is None:
+            return
+        stopped = asyncio.run_coroutine_threadsafe(self._cancel(), self._loop)
+        stopped.result()
+        self._ended = SimpleQueue()
+
+    def close(self) -> None:
+        """Stop the loop; the crowd can be used again afterwards."""
+        self.stop()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop = None
+
+    def _begin(self, deeds: list[tuple[Name, Coroutine[Any, Any, Found]]]) -> None:
+        for name, deed in deeds:
+            task = asyncio.ensure_future(deed)
+            self._tasks.add(task)
+            task.add_done_callback(lambda task, name=name: self._end(name, task))  # type: ignore[misc]
+
+    def _end(self, name: Name, task: "asyncio.Task[Found]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self._ended.put((name, task))
+
+    async def _cancel(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=self._loop.run_forever, name="simenv crowd", daemon=True).start()
         return self._loop
-
-    def close(self) -> None:
-        """Stop the loop; the crowd can be used again afterwards."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._loop = None
-
-
-async def _together(deeds: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    tasks = [asyncio.ensure_future(deed) for deed in deeds]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise

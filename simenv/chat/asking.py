@@ -1,0 +1,246 @@
+"""Asking for an answer of a given form: read, mended where it is almost right, asked again once, or given up."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Generic, Literal, TypeVar
+
+from json_repair import repair_json
+from pydantic import BaseModel, ValidationError
+
+from simenv.errors import ChatError
+
+from .faults import DeadEnd
+from .model import Answer, ChatModel, Message, Question
+from .ways import strict
+
+Form = TypeVar("Form", bound=BaseModel)
+How = Literal["plain", "mended", "repaired", "failed"]
+
+SHOWN = 2_000  # characters of an answer that are shown again when asking for another
+MENDABLE = 20_000  # characters; mending longer ones takes seconds, and no decision is as long
+BRACES = 500  # likewise
+OBJECTS = 8  # looked at in one text
+FAULTS, COMPLAINT = 5, 500  # told of one object, and characters in all
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[Form]):
+    """What came of a question; without a value the asker's fallback holds."""
+
+    value: Form | None
+    how: How
+    calls: int
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+    text: str = ""  # of the last answer
+    complaint: str | None = None  # what was wrong with the last answer that was not taken
+
+
+async def ask(
+    model: ChatModel, question: Question, form: type[Form], check: Callable[[Form], str | None] | None = None
+) -> Outcome[Form]:
+    """Return an answer of this form, or say that there is none.
+
+    `check` complains in words of a value that has the form but makes no sense. The model gets one turn to repair what
+    was wrong. Only what no question could get past is raised: a dead end, or a spent budget.
+    """
+    if question.schema is None:
+        question = replace(question, schema=schema_of(form))
+    spent: list[Answer] = []
+    try:
+        spent.append(await model.ask(question))
+        reading = read(spent[0].text, form, check, spent[0].cut)
+        if reading.value is not None:
+            return _outcome(reading, "mended" if reading.mended else "plain", spent)
+        spent.append(await model.ask(_again(question, spent[0].text, reading.complaint or "")))
+        reading = read(spent[1].text, form, check, spent[1].cut)
+        return _outcome(reading, "failed" if reading.value is None else "repaired", spent)
+    except DeadEnd:
+        raise
+    except ChatError as error:
+        return _outcome(Reading(None, str(error)), "failed", spent, calls=len(spent) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[Form]):
+    """A text, read: its value, or what is wrong with it."""
+
+    value: Form | None
+    complaint: str | None = None
+    mended: bool = False  # whether it was more or less than the plain JSON it should be
+
+
+def read(
+    text: str, form: type[Form], check: Callable[[Form], str | None] | None = None, cut: bool = False
+) -> Reading[Form]:
+    """Return the value in a text: the first object in it that has the form, however it is wrapped.
+
+    An object that does not end is not mended: what was cut off could have said otherwise.
+    """
+    complaint = "the answer was cut off before it ended" if cut else "there is no JSON object in the answer"
+    try:
+        found = DECODER.decode(text)
+        if isinstance(found, dict):
+            return _checked(found, text, form, check)
+    except (ValueError, RecursionError):
+        pass  # more or less than plain JSON
+    for found in _objects(_said(text)):
+        reading = _checked(found, text, form, check)
+        if reading.value is not None:
+            return replace(reading, mended=True)
+        complaint = reading.complaint or complaint
+    return Reading(None, complaint)
+
+
+@lru_cache(maxsize=256)
+def schema_of(form: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema that endpoints are asked to obey, one and the same for a form."""
+    return strict(form.model_json_schema())
+
+
+def _again(question: Question, text: str, complaint: str) -> Question:
+    """Return the question that asks for a repair."""
+    told = f"That answer cannot be used: {complaint}. Answer again with one JSON object of the form asked for, no more."
+    turns = (Message("assistant", text[:SHOWN] or "(no answer)"), Message("user", told))
+    return replace(question, messages=question.messages + turns)
+
+
+def _said(text: str) -> str:
+    """Return what a model says after it has thought aloud; a thought without an end is followed by nothing."""
+    return text.rpartition("</think>")[2].partition("<think>")[0]
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:20]} is no number that can be used")
+    return number
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key stands twice in one object: which value is meant?")
+    return made
+
+
+DECODER = json.JSONDecoder(strict=False, parse_float=_finite, parse_constant=_no_number, object_pairs_hook=_once)
+START = re.compile(r"""\{\s*(?:["'“”}]|\w+\s*:)""")  # of an object, rather than of a brace in a sentence
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the outermost objects of a text up to the first damaged one, and that mended where it has an end."""
+    begin = 0
+    for _ in range(OBJECTS):
+        start = START.search(text, begin)
+        if start is None:
+            return
+        try:
+            found, begin = DECODER.raw_decode(text, start.start())
+            yield found
+        except (ValueError, RecursionError):
+            yield from _mended(text[start.start() : text.rfind("}") + 1])
+            return
+
+
+def _mended(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the object in a damaged text, if nothing of it is missing.
+
+    json_repair makes something of any text, and of many something else. So as much must be closed as was opened, and
+    mending may move marks but neither drop, add or change a word, nor make a key of half a line.
+    """
+    if len(text) > MENDABLE or text.count("{") > BRACES:
+        return
+    if not text or text.count("{") != text.count("}") or text.count("[") != text.count("]"):
+        return
+    try:
+        found = repair_json(text, return_objects=True, skip_json_loads=True)
+        same = _named(found) and _words(json.dumps(found, ensure_ascii=False)) == _words(text)
+    except Exception:  # a guess at a damaged text may fail in any way; then there is none
+        return
+    if same and isinstance(found, dict):
+        yield found
+
+
+NAME = re.compile(r"[\w-]+")
+MARKS = re.compile(r"[^\w.+-]+")
+
+
+def _named(value: object) -> bool:
+    """Return whether every key is a name."""
+    if isinstance(value, dict):
+        return all(map(NAME.fullmatch, value)) and all(map(_named, value.values()))
+    return all(map(_named, value)) if isinstance(value, list) else True
+
+
+def _words(text: str) -> str:
+    """Return the letters and numbers of a text; False and false are one word."""
+    return MARKS.sub("", text).casefold()
+
+
+SURROGATE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
+SUSPICIOUS = re.compile(r"(?i)nan\b|\binf|e\+?\d{3}|\d{300}")  # pydantic takes "NaN" and "1e999" for numbers
+
+
+def _checked(
+    found: dict[str, Any], text: str, form: type[Form], check: Callable[[Form], str | None] | None
+) -> Reading[Form]:
+    """Return the value that an object has in this form, or what is wrong with it."""
+    try:
+        if SURROGATE.search(text):
+            found = _encodable(found)
+        value = form.model_validate(found)
+        if SUSPICIOUS.search(text) and not _all_finite(value.model_dump()):
+            return Reading(None, "it holds a number that is none, or is infinite")
+    except ValidationError as error:
+        return Reading(None, _worded(error))
+    except (ValueError, RecursionError) as error:
+        return Reading(None, f"it cannot be read: {type(error).__name__}")
+    complaint = check(value) if check is not None else None
+    return Reading(value) if complaint is None else Reading(None, complaint)
+
+
+def _worded(error: ValidationError) -> str:
+    """Return the first faults of an object in words; its own text is left out."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)[:FAULTS]
+    told = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'the object'}: {fault['msg']}" for fault in faults)
+    return told[:COMPLAINT]
+
+
+def _encodable(value: Any) -> Any:
+    """Return a value whose lone surrogates are question marks: no file takes them."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(one) for key, one in value.items()}
+    return [_encodable(one) for one in value] if isinstance(value, list) else value
+
+
+def _all_finite(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_all_finite, value.values()))
+    return all(map(_all_finite, value)) if isinstance(value, list | tuple | set) else True
+
+
+def _outcome(reading: Reading[Form], how: How, spent: list[Answer], calls: int | None = None) -> Outcome[Form]:
+    return Outcome(
+        reading.value,
+        how,
+        len(spent) if calls is None else calls,
+        sum(answer.tokens_in for answer in spent),
+        sum(answer.tokens_out for answer in spent),
+        sum(answer.seconds for answer in spent),
+        spent[-1].text if spent else "",
+        reading.complaint,
+    )

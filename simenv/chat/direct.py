@@ -1,0 +1,72 @@
+"""The direct path to an endpoint: plain chat completions over aiohttp, at a tenth of the CPU of a full client."""
+
+import contextlib
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+
+from .endpoint import Endpoint, Reply
+from .faults import Passing
+from .model import Question
+from .ways import Way
+
+CONNECTING = 10.0  # seconds
+
+
+class Direct(Endpoint[aiohttp.ClientSession]):
+    """A model behind an endpoint, asked with as little work as can be."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._proxy = _proxy(self.base_url)
+
+    def _connect(self) -> aiohttp.ClientSession:
+        headers = {"Content-Type": "application/json"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),  # whoever has a slot has a connection
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=self.timeout, sock_connect=CONNECTING),
+        )
+
+    async def _disconnect(self, client: aiohttp.ClientSession) -> None:
+        await client.close()
+
+    async def _post(self, client: aiohttp.ClientSession, question: Question, way: Way | None) -> Reply:
+        body = self._bodies.pack(question, way)
+        return await self._exchange(client, "POST", "/chat/completions", body)
+
+    async def _models(self, client: aiohttp.ClientSession) -> bytes:
+        with contextlib.suppress(Passing):
+            reply = await self._exchange(client, "GET", "/models", None)
+            return reply.body if reply.status == 200 else b""
+        return b""
+
+    async def _exchange(self, client: aiohttp.ClientSession, method: str, path: str, body: bytes | None) -> Reply:
+        try:
+            async with client.request(
+                method, self.base_url + path, data=body, allow_redirects=False, proxy=self._proxy
+            ) as response:
+                return Reply(response.status, response.headers, await response.read())
+        except TimeoutError:
+            trouble = f"was silent for {self.timeout:g} seconds"
+        except aiohttp.ClientConnectorError as error:
+            trouble = f"cannot be reached ({error.os_error.strerror or 'no connection'}); is it running?"
+        except aiohttp.ClientPayloadError:
+            trouble = "cut its answer short"
+        except aiohttp.ServerDisconnectedError:
+            trouble = "hung up without an answer"
+        except (aiohttp.ClientError, OSError) as error:
+            trouble = f"broke off ({type(error).__name__})"
+        # Raised here and not above, where the chain would hold the request and its headers.
+        raise Passing(f"{self.base_url} {trouble}")
+
+
+def _proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for an address, looked up once rather than at every call."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)

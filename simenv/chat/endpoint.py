@@ -1,0 +1,198 @@
+"""An endpoint that speaks chat completions: what the direct and the compatible path have in common."""
+
+import asyncio
+import logging
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
+
+from simenv.errors import ChatError, ScenarioError
+
+from .bodies import Bodies
+from .faults import DeadEnd, Passing, Refused
+from .key import VARIABLE, Key
+from .model import Answer, Question
+from .replies import answer_of, complaint, fault_of, models_of
+from .ways import Way, obeyed, probe
+
+log = logging.getLogger(__name__)
+
+Client = TypeVar("Client")
+NO_SUCH_MODEL = (b"model_not_found", b"does not exist", b"not a valid model", b"model not found")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back over HTTP."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Line(Generic[Client]):
+    """What belongs to one event loop: its connections, and who may use them."""
+
+    loop: asyncio.AbstractEventLoop
+    client: Client
+    slots: asyncio.Semaphore
+    probing: asyncio.Lock
+
+
+class Endpoint(ABC, Generic[Client]):
+    """A model behind an OpenAI-compatible endpoint.
+
+    `base_url` is OPENAI_BASE_URL unless given, and the key is always OPENAI_API_KEY. Never more than `slots` requests
+    are on their way. `seed` sends the draw as the seed, `extra` whatever else the endpoint wants in every request.
+    Of several `ways` to ask for a form the first that a probe finds obeyed is used; `way` tells which.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str | None = None,
+        *,
+        temperature: float | None = None,
+        seed: bool = False,
+        ways: Sequence[str] = tuple(Way),
+        slots: int = 64,
+        timeout: float = 120.0,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model, self.temperature, self.seed = model, temperature, seed
+        self.ways = tuple(way for way in Way if way in ways)
+        if not self.ways or set(ways) - set(Way):
+            raise ScenarioError(f"ways are {', '.join(Way)}, at least one of them, not {', '.join(ways) or 'none'}")
+        self.way = self.ways[0] if len(self.ways) == 1 else None
+        self.slots, self.timeout, self.extra = slots, timeout, dict(extra or {})
+        self.base_url = _address(base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1")
+        self._bodies = Bodies(model, temperature, seed, self.extra)
+        self._key = Key()
+        self._held: Line[Client] | None = None
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Return what answers follow from; of the ways those to choose from, which a replay knows without a probe."""
+        settings: dict[str, Any] = {"model": self.model, "temperature": self.temperature, "ways": list(self.ways)}
+        return settings | {"seed": self.seed, "extra": self.extra}
+
+    async def ask(self, question: Question) -> Answer:
+        """Return the answer, or raise Passing, Refused or DeadEnd."""
+        line = self._line()
+        if question.schema is None:
+            return await self._ask(line, question, None)
+        return await self._ask(line, question, self.way or await self._find_way(line))
+
+    async def close(self) -> None:
+        """Close the connections; those of another loop went with it."""
+        line, self._held = self._held, None
+        if line is not None and line.loop is asyncio.get_running_loop():
+            await self._disconnect(line.client)
+
+    @abstractmethod
+    def _connect(self) -> Client:
+        """Return what holds connections, in the running loop."""
+
+    @abstractmethod
+    async def _disconnect(self, client: Client) -> None:
+        """Close its connections."""
+
+    @abstractmethod
+    async def _post(self, client: Client, question: Question, way: Way | None) -> Reply:
+        """Send a question and return what came back, or raise Passing."""
+
+    @abstractmethod
+    async def _models(self, client: Client) -> bytes:
+        """Return what `/models` answers, nothing where it does not."""
+
+    def _line(self) -> Line[Client]:
+        loop = asyncio.get_running_loop()
+        if self._held is None or self._held.loop is not loop:
+            self._held = Line(loop, self._connect(), asyncio.Semaphore(self.slots), asyncio.Lock())
+        return self._held
+
+    async def _ask(self, line: Line[Client], question: Question, way: Way | None) -> Answer:
+        async with line.slots:
+            started = time.perf_counter()
+            reply = await self._post(line.client, question, way)
+            seconds = time.perf_counter() - started
+        if reply.status == 200:
+            return answer_of(self._without_key(reply.body), seconds)
+        if self._bodies.limit == "max_tokens" and b"max_completion_tokens" in reply.body:
+            self._bodies.limit = "max_completion_tokens"
+            return await self._ask(line, question, way)
+        raise await self._fault(line, replace(reply, body=self._without_key(reply.body)))
+
+    def _without_key(self, body: bytes) -> bytes:
+        """Return a body in which the endpoint repeats no key."""
+        key = self._key.reveal().encode()
+        return body.replace(key, b"(key)") if key and key in body else body
+
+    async def _fault(self, line: Line[Client], reply: Reply) -> ChatError:
+        """Return what a status other than 200 means, and what would be right."""
+        told = f"HTTP {reply.status}: {complaint(reply.body)}"
+        if reply.status in (401, 403):
+            key = f"the key in {VARIABLE} is refused" if self._key else f"it wants a key, and {VARIABLE} is not set"
+            return DeadEnd(f"{self.base_url}: {key} ({told})")
+        unknown = any(words in reply.body.lower() for words in NO_SUCH_MODEL)
+        if reply.status == 404 or (reply.status == 400 and unknown):
+            names = models_of(await self._models(line.client))
+            if names and self.model not in names:
+                there = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+                return DeadEnd(f"{self.base_url} knows no model '{self.model}'; it has {there}")
+            if unknown:
+                return DeadEnd(f"{self.base_url} knows no model '{self.model}' ({told})")
+            return DeadEnd(f"{self.base_url} has no chat completions ({told}); such an address mostly ends with /v1")
+        return fault_of(reply.status, reply.headers, reply.body)
+
+    async def _find_way(self, line: Line[Client]) -> Way:
+        async with line.probing:
+            if self.way is None:
+                self.way = await self._probe(line)
+                log.info("%s: the form of an answer is asked for by %s", self.model, self.way)
+        return self.way
+
+    async def _probe(self, line: Line[Client]) -> Way:
+        """Return the first way that is obeyed; the last is taken as it is."""
+        broke = False
+        for way in self.ways[:-1]:
+            obeys = await self._obeys(line, way)
+            if obeys:
+                return way
+            broke |= obeys is None
+        if broke:  # by the form that it was asked for, or is it ill? Then this raises, and nothing is settled.
+            await self._ask(line, replace(probe(16), schema=None), None)
+        return self.ways[-1]
+
+    async def _obeys(self, line: Line[Client], way: Way) -> bool | None:
+        """Return whether the endpoint obeys a way; None where it breaks when asked that way."""
+        for most_tokens in (64, 1024):  # the second is for those that think first
+            try:
+                answer = await self._ask(line, probe(most_tokens), way)
+            except Refused:
+                return False
+            except Passing as error:
+                if error.status not in (500, 501):
+                    raise
+                if most_tokens > 64:
+                    return None
+                continue
+            if obeyed(answer.text):
+                return True
+            if not answer.cut:
+                return False
+        return False
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ScenarioError(f"base_url is an address such as http://127.0.0.1:8000/v1, not '{url}'")
+    if parts.username or parts.password or parts.query:
+        raise ScenarioError(f"base_url holds no user, password or query: a key belongs in {VARIABLE}")
+    return url.rstrip("/")

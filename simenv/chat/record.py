@@ -1,0 +1,231 @@
+"""The record of answers: what was asked once is not asked again, and a finished run replays from it alone."""
+
+import asyncio
+import hashlib
+import json
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simenv.errors import ChatError, RunError
+
+from .faults import DeadEnd, Refused
+from .model import Answer, ChatModel, Question
+
+APPLICATION, VERSION = 0x53494D45, 1  # of the file: "SIME", and what its columns are
+TABLE = """CREATE TABLE IF NOT EXISTS answers (
+    key BLOB PRIMARY KEY,
+    kind TEXT NOT NULL,
+    answer TEXT NOT NULL, -- or why there was none
+    failed INTEGER NOT NULL,
+    cut INTEGER NOT NULL,
+    tokens_in INTEGER NOT NULL,
+    tokens_out INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    time REAL NOT NULL -- when it was written, in seconds since 1970
+)"""
+READ = "SELECT answer, failed, cut, tokens_in, tokens_out, seconds FROM answers WHERE key = ?"
+WRITE = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+BUSY = 30.0  # seconds to wait for another process that writes
+
+
+class Record:
+    """Answers on disk, found by what was asked.
+
+    Each is committed to SQLite's write-ahead log as it comes (25 µs), so that a killed process loses none.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._open: sqlite3.Connection | None = None
+
+    def get(self, key: bytes) -> Answer | Refused | None:
+        """Return the answer, or why there was none, or None where it was never asked."""
+        with self._mending():
+            row = self._connection().execute(READ, (key,)).fetchone()
+        if row is None:
+            return None
+        text, failed, cut, tokens_in, tokens_out, seconds = row
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "surrogatepass")
+        return Refused(text) if failed else Answer(text, tokens_in, tokens_out, seconds, bool(cut))
+
+    def put(self, key: bytes, kind: str, answer: Answer | ChatError) -> None:
+        """Keep an answer, or that there was none."""
+        one = Answer(str(answer)) if isinstance(answer, ChatError) else answer
+        row = (isinstance(answer, ChatError), one.cut, one.tokens_in, one.tokens_out, one.seconds, time.time())
+        with self._mending():
+            self._connection().execute(WRITE, (key, kind, _storable(one.text), *row))
+
+    def __len__(self) -> int:
+        """Return how many questions are in it."""
+        with self._mending():
+            count: int = self._connection().execute("SELECT count(*) FROM answers").fetchone()[0]
+        return count
+
+    def close(self) -> None:
+        """Let go of the file; it is opened again when it is needed."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._open is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._open = connection
+        return self._open
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Make the table in a new file; refuse a file of another kind before anything is written to it."""
+        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            told = [connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("application_id", "user_version")]
+            if told != [APPLICATION, VERSION]:
+                raise RunError(f"{self.path}: not a record of answers of this version; name another file")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: one pause for the disk in some 1,500 answers
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(TABLE)
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+
+    @contextmanager
+    def _mending(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise RunError(f"{self.path}: the record of answers cannot be used: {error}") from error
+        except sqlite3.DatabaseError as error:
+            what = f"the record of answers is damaged ({error}); put back a copy of it, or remove it and ask again"
+            raise RunError(f"{self.path}: {what}") from error
+
+
+def _storable(text: str) -> str | bytes:
+    """Return the text as SQLite takes it: lone surrogates only go in as bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text
+
+
+@dataclass(slots=True)
+class Count:
+    """What was asked of a model, and what it took; tokens are those of calls, not of the record."""
+
+    calls: int = 0
+    cached: int = 0
+    failed: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+class Recorded:
+    """A model that answers from the record where it can, and otherwise asks and records.
+
+    Equal questions that come at once make one call. With `replay` nothing is asked: what was answered is answered
+    again, what failed fails again, and what was never asked is a dead end.
+    """
+
+    def __init__(self, model: ChatModel, record: Record, replay: bool = False) -> None:
+        self.model, self.record, self.replay = model, record, replay
+        self.counts: dict[str, Count] = defaultdict(Count)  # by the kind of question
+        self._asked: dict[bytes, asyncio.Future[Answer | ChatError | None]] = {}
+        self._keys = Keys(model.settings)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Return those of the model: a record changes no answer."""
+        return self.model.settings
+
+    async def ask(self, question: Question) -> Answer:
+        """Return the answer of the record, else of the model."""
+        key, count = self._keys.of(question), self.counts[question.kind]
+        while (asked := self._asked.get(key)) is not None:
+            same = await asyncio.shield(asked)
+            if same is not None:
+                return self._told(same, count)
+        found = self.record.get(key)
+        if isinstance(found, Answer) or (found is not None and self.replay):
+            return self._told(found, count)
+        if self.replay:
+            raise DeadEnd(
+                f"{self.record.path}: no answer to this question of kind '{question.kind}': the run was recorded with "
+                "another model, other settings, prompts or seeds; replay it as it was, or run without replay"
+            )
+        return await self._call(key, question, count)
+
+    def _told(self, found: Answer | ChatError, count: Count) -> Answer:
+        """Give again what was told before."""
+        if isinstance(found, ChatError):
+            count.failed += 1
+            raise found
+        count.cached += 1
+        return found
+
+    async def _call(self, key: bytes, question: Question, count: Count) -> Answer:
+        asked = self._asked[key] = asyncio.get_running_loop().create_future()
+        told: Answer | ChatError | None = None  # and so it stays for who waits if this call is cancelled
+        count.calls += 1
+        try:
+            told = answer = await self.model.ask(question)
+        except ChatError as error:
+            count.failed += 1
+            told = error
+            raise
+        finally:
+            del self._asked[key]
+            asked.set_result(told)
+            if told is not None and not isinstance(told, DeadEnd):
+                self.record.put(key, question.kind, told)
+        count.tokens_in += answer.tokens_in
+        count.tokens_out += answer.tokens_out
+        return answer
+
+    async def close(self) -> None:
+        """Let go of the model's connections and the record's file."""
+        self.record.close()
+        await self.model.close()
+
+
+class Keys:
+    """Where a question of a model with these settings stands in a record: equal questions, equal keys."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = hashlib.blake2b(_canonical(sorted(settings.items())), digest_size=16)
+        self._schemas: dict[int, tuple[object, bytes]] = {}  # by identity, which holds while they are held here
+
+    def of(self, question: Question) -> bytes:
+        """Return the key; the kind is no part of it."""
+        turns = [(message.role, message.text) for message in question.messages]
+        digest = self._settings.copy()
+        digest.update(_canonical([turns, question.most_tokens, question.draw]))
+        digest.update(self._schema(question.schema))
+        return digest.digest()
+
+    def _schema(self, schema: Mapping[str, Any] | None) -> bytes:
+        held = self._schemas.get(id(schema))
+        if held is None:
+            if len(self._schemas) >= 256:
+                self._schemas.clear()
+            held = self._schemas[id(schema)] = (schema, _canonical(schema))
+        return held[1]
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _canonical(value: object) -> bytes:
+    return _dumps(value).encode("utf-8", "surrogatepass")

@@ -1,0 +1,86 @@
+"""What an endpoint sent back, read: an answer, or why there is none."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from simenv.errors import ChatError
+
+from .faults import DeadEnd, Passing, Refused
+from .model import Answer
+
+AGAIN = frozenset({408, 409, 425, 429})  # worth asking again, as is whatever begins with 5
+
+
+def answer_of(body: bytes, seconds: float) -> Answer:
+    """Return the answer in a chat completion; where it is none, asking again may help."""
+    try:
+        reply = json.loads(body)
+        choice = reply["choices"][0]
+        usage = reply.get("usage") or {}
+        text, cut = _text(choice["message"]), choice.get("finish_reason") == "length"
+        return Answer(
+            text, int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0), seconds, cut
+        )
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        pass  # raised below, where no chain holds the body
+    if not body.strip():
+        raise Passing("the endpoint answered with nothing at all")
+    raise Passing(f"the endpoint answered with no chat completion: {complaint(body)}")
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    """Return what a message says: the arguments of a forced call, its content, or why it refuses."""
+    calls = message.get("tool_calls")
+    told = calls[0]["function"]["arguments"] if calls else message.get("content") or message.get("refusal") or ""
+    return told if isinstance(told, str) else json.dumps(told)
+
+
+def fault_of(status: int, headers: Mapping[str, str], body: bytes) -> ChatError:
+    """Return what a status other than 200 means."""
+    told = f"HTTP {status}: {complaint(body)}"
+    if status == 402 or b"insufficient_quota" in body:
+        return DeadEnd(f"the account has no credit left ({told})")
+    if status in AGAIN or status >= 500:
+        return Passing(f"the endpoint could not answer ({told})", retry_after(headers), status)
+    if 300 <= status < 400:
+        return DeadEnd(f"the endpoint sends elsewhere ({told}); give the address it moved to as base_url")
+    return Refused(f"the endpoint refused the question ({told})")
+
+
+def complaint(body: bytes) -> str:
+    """Return in at most 200 characters what a body complains of."""
+    text = body[:20_000].decode("utf-8", "replace")
+    try:
+        told = json.loads(text)
+        error = told.get("error", told)
+        text = str(error.get("message", error) if isinstance(error, dict) else error)
+    except (ValueError, AttributeError, RecursionError):
+        pass
+    return " ".join(text.split())[:200] or "no reason given"
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that `Retry-After` asks for, given in seconds or as a date; None where it says nothing."""
+    told = headers.get("Retry-After")
+    if told is None:
+        return None
+    try:
+        return max(0.0, float(told))
+    except ValueError:
+        pass
+    try:
+        until = parsedate_to_datetime(told)
+    except ValueError:
+        return None
+    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+def models_of(body: bytes) -> list[str]:
+    """Return the names that `/models` tells, none where it tells none."""
+    try:
+        return sorted(str(one["id"]) for one in json.loads(body)["data"])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return []
