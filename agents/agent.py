@@ -81,7 +81,7 @@ class Agent:
         self.page += 1
         places = [place for place, item in enumerate(shown) if item is not None]
         bits = mix(mix(self.luck, self.page), np.array([ORDER, EXIT]))
-        order = np.random.default_rng(int(bits[0])).permutation(len(places)) if places else []
+        order = np.random.default_rng(int(bits[0])).permutation(len(places))
         asked = {letter: places[row] for letter, row in zip(letters(len(places)), order, strict=True)}
         items = {letter: item for letter, place in asked.items() if (item := shown[place]) is not None}
         outcome = await self._ask(

@@ -47,7 +47,6 @@ class LLMPopulation:
         self.model = open_model(model)
         self.show = tuple(show)
         self.anchor = Anchor(anchor, usual_pages)
-        self.crowd = Crowd()
         self._personas: dict[int, Persona] = {}
 
     def fit(self, dataset: Dataset) -> None:
@@ -62,7 +61,8 @@ class LLMPopulation:
         self._means: FloatArray = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
         known = log.ratings[rated]
         self._scale = (float(known.min()), float(known.max())) if len(known) else None
-        self._personas, self._shown = {}, {}
+        self._personas = {}
+        self._shown: dict[int, Shown] = {}
 
     def facts(self) -> dict[str, Any]:
         """Return the model and the prompts that its reactions follow from."""
@@ -109,6 +109,8 @@ class Conversations:
 
     def __init__(self, population: LLMPopulation, users: IntArray, luck: BitArray) -> None:
         self.population = population
+        self.crowd: Crowd[int, Deed] = Crowd()  # by seat
+        self._begun: dict[int, tuple[Page, int]] = {}  # by seat, the page and its row there
         self.agents: dict[int, Agent] = {}
         self.reseat(np.arange(len(users)), users, luck)
 
@@ -119,14 +121,46 @@ class Conversations:
             memory = Memory(population.rules, population.weights)
             self.agents[seat] = Agent(population.persona(user), memory, bits, population.anchor)
 
+    def begin(self, page: Page) -> None:
+        """Let the users in these seats look at the page, each on his own."""
+        population, rows = self.population, page.items.tolist()
+        deeds = []
+        for row, seat in enumerate(page.seats.tolist()):
+            self._begun[seat] = page, row
+            shown = [population.shown(item) for item in rows[row]]
+            deeds.append((seat, self.agents[seat].look(population.model, shown)))
+        self.crowd.start(deeds)
+
+    def collect(self) -> tuple[Page, Reaction]:
+        """Return what those did who are done, at least one."""
+        ended = self.crowd.ended()
+        begun = [self._begun.pop(seat) for seat, _ in ended]
+        page = _rows(begun)
+        return page, _reaction([deed for _, deed in ended], page, self.population)
+
     def react(self, page: Page) -> Reaction:
         """Return what the users in these seats do with the page: all are asked at once."""
-        population = self.population
-        shown = [[population.shown(item) for item in row] for row in page.items.tolist()]
-        deeds = population.crowd.all(
-            self.agents[seat].look(population.model, row) for seat, row in zip(page.seats.tolist(), shown, strict=True)
-        )
-        return _reaction(deeds, page, population)
+        if not len(page.seats):
+            return _reaction([], page, self.population)
+        self.begin(page)
+        deeds: dict[int, Deed] = {}
+        while len(deeds) < len(page.seats):
+            deeds |= self.crowd.ended()
+        self._begun.clear()
+        return _reaction([deeds[seat] for seat in page.seats.tolist()], page, self.population)
+
+
+def _rows(begun: Sequence[tuple[Page, int]]) -> Page:
+    """Return the page that some rows of pages make."""
+    chances = [None if page.propensities is None else page.propensities[row] for page, row in begun]
+    known = [one for one in chances if one is not None]
+    return Page(
+        np.array([page.users[row] for page, row in begun]),
+        np.array([page.seats[row] for page, row in begun]),
+        np.array([page.number[row] for page, row in begun]),
+        np.array([page.items[row] for page, row in begun]),
+        np.array(known) if len(known) == len(begun) else None,
+    )
 
 
 def _reaction(deeds: Sequence[Deed], page: Page, population: LLMPopulation) -> Reaction:

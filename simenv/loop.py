@@ -11,8 +11,8 @@ from .chance import key, mix
 from .context import Context
 from .dataset import Dataset
 from .errors import PageError, PopulationError, SimenvError
-from .pages import EMPTY, Grade, Page, Turn
-from .population import Population, Sessions
+from .pages import EMPTY, Grade, Page, Reaction, Turn
+from .population import Eager, Population, Sessions
 
 USER_KEY, POLICY_KEY = key(0, "user"), key(0, "policy")
 MAX_PAGES = 10_000
@@ -58,6 +58,7 @@ class PageLoop:
         self.grades = np.empty(self.shown.shape, dtype=np.int8)
         self._seats = np.arange(count)
         self._marks = no_marks(count, self.item_count)  # what was shown
+        self._begun: dict[int, BoolArray] = {}  # by seat, the places emptied on a page not answered yet
         try:
             self._sessions = self.population.enter(self.users, self.luck)
         except Exception as error:
@@ -105,6 +106,43 @@ class PageLoop:
 
         An item that stands twice on a page, or was shown before in the session, leaves its place empty.
         """
+        page, repeated = self._page(items, seats, propensities)
+        try:
+            reaction = self.sessions.react(page)
+        except Exception as error:
+            raise self._failed("react", error) from error
+        return self._turned(page, reaction, repeated)
+
+    def begin(self, items: IntArray, seats: IntArray, propensities: FloatArray | None = None) -> None:
+        """Show the users in these seats a page each, and do not wait; for sessions that are eager."""
+        page, repeated = self._page(items, seats, propensities)
+        self._begun.update(zip(seats.tolist(), repeated, strict=True))
+        try:
+            self._eager.begin(page)
+        except Exception as error:
+            raise self._failed("begin", error) from error
+
+    def collect(self) -> Turn:
+        """Return the turns of those who have answered, at least one."""
+        try:
+            page, reaction = self._eager.collect()
+        except Exception as error:
+            raise self._failed("collect", error) from error
+        repeated = np.array([self._begun.pop(seat) for seat in page.seats.tolist()], dtype=bool)
+        return self._turned(page, reaction, repeated.reshape(page.items.shape))
+
+    @property
+    def waited_for(self) -> int:
+        """How many users have been shown a page and have not answered yet."""
+        return len(self._begun)
+
+    @property
+    def _eager(self) -> Eager:
+        assert isinstance(self.sessions, Eager)
+        return self.sessions
+
+    def _page(self, items: IntArray, seats: IntArray | None, propensities: FloatArray | None) -> tuple[Page, BoolArray]:
+        """Return the page that these items make, and which places were emptied for their item stood there before."""
         here = self._seats if seats is None else seats
         if items.shape != (len(here), self.page_size) or items.dtype.kind not in "iu":
             raise PageError(
@@ -116,16 +154,15 @@ class PageLoop:
             raise PageError(f"propensities of shape {propensities.shape} for a page of shape {items.shape}")
         number = self.number.copy() if seats is None else self.number[here]
         users = self.users.copy() if seats is None else self.users[here]
-        page = Page(users, here, number, items, propensities)
-        try:
-            reaction = self.sessions.react(page)
-        except Exception as error:
-            raise self._failed("react", error) from error
-        if reaction.grades.shape != items.shape or reaction.exits.shape != number.shape:
-            told = f"grades {reaction.grades.shape} and exits {reaction.exits.shape} for a page {items.shape}"
+        return Page(users, here, number, items, propensities), repeated
+
+    def _turned(self, page: Page, reaction: Reaction, repeated: BoolArray) -> Turn:
+        """Return the turn that a page and its reaction make, and remember it."""
+        if reaction.grades.shape != page.items.shape or reaction.exits.shape != page.number.shape:
+            told = f"grades {reaction.grades.shape} and exits {reaction.exits.shape} for a page {page.items.shape}"
             raise self._failed("react", PopulationError(told))
-        _remember(items, reaction.grades, here, self.number, self.shown, self.grades)
-        truncated = (number + 1 >= self.max_pages) > reaction.exits
+        _remember(page.items, reaction.grades, page.seats, self.number, self.shown, self.grades)
+        truncated = (page.number + 1 >= self.max_pages) > reaction.exits
         return Turn(page, reaction, repeated, truncated)
 
     def _failed(self, deed: str, error: Exception) -> PopulationError:

@@ -10,6 +10,7 @@ from .errors import blame
 from .loop import PageLoop
 from .pages import Turn
 from .policy import Chancy, Observer, Policy
+from .population import Eager
 
 
 def play(
@@ -26,9 +27,15 @@ def play(
 
 
 def turns(loop: PageLoop, policy: Policy, users: IntArray, seed: int, label: str) -> Iterator[Turn]:
-    """Yield the turns of users who enter together, until the last has left."""
+    """Yield the turns of users who enter together, until the last has left.
+
+    Users who answer one by one are shown their next page at once, unless the policy learns of all at a time.
+    """
     loop.enter(users, seed)
     here = np.arange(len(users))
+    if isinstance(loop.sessions, Eager) and not isinstance(policy, Observer):
+        yield from _eager_turns(loop, policy, here, label)
+        return
     while len(here):
         context = loop.context(here)
         with blame(label, "recommend"):
@@ -39,6 +46,18 @@ def turns(loop: PageLoop, policy: Policy, users: IntArray, seed: int, label: str
                 policy.observe(turn.page, turn.reaction)
         yield turn
         here = here[~(turn.reaction.exits | turn.truncated)]
+
+
+def _eager_turns(loop: PageLoop, policy: Policy, here: IntArray, label: str) -> Iterator[Turn]:
+    while len(here) or loop.waited_for:
+        if len(here):
+            context = loop.context(here)
+            with blame(label, "recommend"):
+                items = np.asarray(policy.recommend(context, loop.page_size))
+                loop.begin(items, here, _propensities(policy, context, items))
+        turn = loop.collect()
+        yield turn
+        here = turn.page.seats[~(turn.reaction.exits | turn.truncated)]
 
 
 def _propensities(policy: Policy, context: Context, items: IntArray) -> FloatArray | None:

@@ -21,6 +21,19 @@ class Sessions(Protocol):
 
 
 @runtime_checkable
+class Eager(Sessions, Protocol):
+    """Sessions whose users answer one by one, each when he is ready: nobody need wait for the slowest."""
+
+    def begin(self, page: Page) -> None:
+        """Show the users in `page.seats` the page; a user is shown no other before he has answered."""
+        ...
+
+    def collect(self) -> tuple[Page, Reaction]:
+        """Return the rows of pages begun that have been answered since, at least one; wait for it if need be."""
+        ...
+
+
+@runtime_checkable
 class Population(Protocol):
     """Reacts to pages. One fitted population serves any number of sessions at once."""
 

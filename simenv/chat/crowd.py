@@ -1,9 +1,11 @@
 """Many conversations at once, on an event loop of their own: whoever asks need not be asynchronous himself.
 
-The loop runs in a thread, so that it also works where another loop runs already, as in a notebook.
+The loop runs in a thread, so that it also works where another loop runs already, as in a notebook. There is one for
+all, so that connections outlast those who opened them.
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine, Iterable
 from queue import Empty, SimpleQueue
@@ -17,13 +19,12 @@ class Crowd(Generic[Name, Found]):
     """Runs coroutines together, and hands over what they come to as they end."""
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: SimpleQueue[tuple[Name, asyncio.Task[Found]]] = SimpleQueue()
         self._tasks: set[asyncio.Task[Found]] = set()
 
     def start(self, deeds: Iterable[tuple[Name, Coroutine[Any, Any, Found]]]) -> None:
         """Let these begin; each has a name to know it by."""
-        self._running().call_soon_threadsafe(self._begin, list(deeds))
+        the_loop().call_soon_threadsafe(self._begin, list(deeds))
 
     def ended(self) -> list[tuple[Name, Found]]:
         """Return what those came to that ended since, at least one; the first that failed stops all."""
@@ -41,18 +42,8 @@ class Crowd(Generic[Name, Found]):
 
     def stop(self) -> None:
         """Stop all that run, and forget them."""
-        if self._loop is None:
-            return
-        stopped = asyncio.run_coroutine_threadsafe(self._cancel(), self._loop)
-        stopped.result()
+        asyncio.run_coroutine_threadsafe(self._cancel(), the_loop()).result()
         self._ended = SimpleQueue()
-
-    def close(self) -> None:
-        """Stop the loop; the crowd can be used again afterwards."""
-        self.stop()
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._loop = None
 
     def _begin(self, deeds: list[tuple[Name, Coroutine[Any, Any, Found]]]) -> None:
         for name, deed in deeds:
@@ -71,8 +62,14 @@ class Crowd(Generic[Name, Found]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _running(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, name="simenv crowd", daemon=True).start()
-        return self._loop
+
+_LOOPS: dict[int, asyncio.AbstractEventLoop] = {}  # by process: a fork has no threads of its parent's
+
+
+def the_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop on which everybody talks."""
+    here = os.getpid()
+    if here not in _LOOPS:
+        _LOOPS[here] = asyncio.new_event_loop()
+        threading.Thread(target=_LOOPS[here].run_forever, name="simenv conversations", daemon=True).start()
+    return _LOOPS[here]

@@ -1,5 +1,6 @@
 """Agents answered by the scripted stand-in: what they are told decides what they do, and nothing else does."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,6 @@ from simenv.agents.llm import LLMPopulation
 from simenv.agents.memory import Memory, Remembering, WordWeights
 from simenv.agents.persona import Persona, compose, persona_of
 from simenv.agents.prompts import prompt, version
-from simenv.chat.crowd import Crowd
 from simenv.chat.model import Answer, Question
 from simenv.chat.scripted import Scripted
 from simenv.dataset import Dataset
@@ -58,8 +58,8 @@ def agent(persona: Persona = LOVER, seed: int = 0, **rules: Any) -> Agent:
 
 
 def look(who: Agent, *pages: list[Shown | None], model: Scripted | None = None) -> list:
-    crowd, chosen = Crowd(), model or Scripted()
-    return [deed for page in pages for deed in crowd.all([who.look(chosen, page)])]
+    chosen = model or Scripted()
+    return [asyncio.run(who.look(chosen, page)) for page in pages]
 
 
 def stays(_: Question, answer: dict[str, Any]) -> dict[str, Any]:
