@@ -1,25 +1,68 @@
-"""Models by what a scenario says of them."""
+"""Models by what a scenario says of them, with all that stands around one: record, budget, retries."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from simenv.errors import SimenvError
+from simenv.errors import MissingExtra, SimenvError
 
+from .budget import Budget, Budgeted, Prices
 from .model import ChatModel
+from .record import Record, Recorded
+from .retries import Retried
 from .scripted import Scripted
 
-KINDS = {"scripted": Scripted}
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Where answers are recorded; with `replay` they come from there alone, and a question without one is an error."""
+
+    path: Path
+    replay: bool = False
 
 
-def open_model(told: str | Mapping[str, Any] | ChatModel) -> ChatModel:
+def open_model(told: str | Mapping[str, Any] | ChatModel, answers: Answers | None = None) -> ChatModel:
     """Return the model that is told of: 'scripted', or a mapping with a kind and its options."""
-    if isinstance(told, ChatModel):
+    if not isinstance(told, str | Mapping):
         return told
-    options = {"kind": told} if isinstance(told, str) else dict(told)
+    options: dict[str, Any] = {"kind": told} if isinstance(told, str) else dict(told)
     kind = options.pop("kind", None)
     if kind not in KINDS:
         raise SimenvError(f"model: no kind {kind!r}; there are {', '.join(KINDS)}")
     try:
-        return KINDS[kind](**options)
+        return KINDS[kind](answers, **options)
     except TypeError as error:
         raise SimenvError(f"model {kind}: {error}") from None
+
+
+def _scripted(answers: Answers | None, *, seed: int = 0) -> ChatModel:  # noqa: ARG001  (its rules are free)
+    return Scripted(seed)
+
+
+def _endpoint(
+    answers: Answers | None,
+    *,
+    model: str,
+    path: str = "direct",
+    attempts: int = 6,
+    budget: Mapping[str, Any] | None = None,
+    prices: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> ChatModel:
+    """Return a model behind an OpenAI-compatible endpoint; `path` is 'direct', or 'compatible' by the openai client."""
+    if path not in ("direct", "compatible"):
+        raise SimenvError(f"model endpoint: no path {path!r}; there are direct and compatible")
+    try:
+        if path == "direct":
+            from .direct import Direct as Kind
+        else:
+            from .compatible import Compatible as Kind  # type: ignore[assignment]
+    except ModuleNotFoundError:
+        raise MissingExtra("a model behind an endpoint", "llm") from None
+    limits = Budget(**(budget or {}), prices=None if prices is None else Prices(**prices))
+    found: ChatModel = Budgeted(Retried(Kind(model, **options), attempts), limits)
+    return found if answers is None else Recorded(found, Record(answers.path), answers.replay)
+
+
+KINDS: dict[str, Callable[..., ChatModel]] = {"scripted": _scripted, "endpoint": _endpoint}

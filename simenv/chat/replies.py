@@ -1,6 +1,7 @@
 """What an endpoint sent back, read: an answer, or why there is none."""
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -64,18 +65,16 @@ def complaint(body: bytes) -> str:
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that `Retry-After` asks for, given in seconds or as a date; None where it says nothing."""
-    told = headers.get("Retry-After")
-    if told is None:
-        return None
+    told = headers.get("Retry-After", "")
     try:
-        return max(0.0, float(told))
+        seconds = float(told)
     except ValueError:
-        pass
-    try:
-        until = parsedate_to_datetime(told)
-    except ValueError:
-        return None
-    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+        try:
+            until = parsedate_to_datetime(told)
+        except (ValueError, OverflowError):
+            return None
+        seconds = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def models_of(body: bytes) -> list[str]:
