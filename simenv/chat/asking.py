@@ -82,7 +82,9 @@ def read(
 
     An object that does not end is not mended: what was cut off could have said otherwise.
     """
-    complaint = "the answer was cut off before it ended" if cut else "there is no JSON object in the answer"
+    complaint = (
+        "the answer was cut off before it ended, so be brief" if cut else "there is no JSON object in the answer"
+    )
     try:
         found = DECODER.decode(text)
         if isinstance(found, dict):

@@ -26,8 +26,10 @@ class Bodies:
 
     def fields(self, question: Question, way: Way | None) -> dict[str, Any]:
         """Return the request."""
-        turns = [{"role": message.role, "content": message.text} for message in question.messages]
+        turns: list[dict[str, str]] = [{"role": message.role, "content": message.text} for message in question.messages]
         turns[0]["content"] += self._words(question, way)
+        for turn in turns:
+            turn["content"] = turn["content"].encode("utf-8", "replace").decode()
         made = {"model": self.model, "messages": turns} | self._rest(question, way)
         return made | {"seed": question.draw} if self.seed else made
 

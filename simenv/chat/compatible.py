@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from simenv.errors import MissingExtra
+
 from .endpoint import Endpoint, Reply
 from .faults import Passing
 from .model import Question
@@ -15,8 +17,10 @@ class Compatible(Endpoint["AsyncOpenAI"]):
     """A model behind an endpoint, asked by the openai client; the same answers as Direct, for ten times the CPU."""
 
     def _connect(self) -> "AsyncOpenAI":
-        from openai import AsyncOpenAI
-
+        try:
+            from openai import AsyncOpenAI
+        except ImportError as error:
+            raise MissingExtra("the compatible path to an endpoint", "llm") from error
         key = self._key.reveal() or "none"  # it insists on one
         # Whoever asks again stands around this, and asks the direct path again alike.
         return AsyncOpenAI(api_key=key, base_url=self.base_url, timeout=self.timeout, max_retries=0)
@@ -39,7 +43,7 @@ class Compatible(Endpoint["AsyncOpenAI"]):
 
     async def _exchange(self, call: Any) -> Reply:
         """Return what came back from a call that asks for the raw response."""
-        from openai import APIConnectionError, APIStatusError, APITimeoutError
+        from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
         try:
             raw = await call
@@ -50,5 +54,7 @@ class Compatible(Endpoint["AsyncOpenAI"]):
             trouble = f"was silent for {self.timeout:g} seconds"
         except APIConnectionError as error:
             trouble = f"cannot be reached, or broke off ({type(error.__cause__).__name__}); is it running?"
+        except OpenAIError as error:
+            trouble = f"broke off ({type(error).__name__})"
         # Raised here and not above, where the chain would hold the request and its headers.
-        raise Passing(f"{self.base_url} {trouble}")
+        raise self._trouble(trouble)

@@ -1,16 +1,21 @@
 """The direct path to an endpoint: plain chat completions over aiohttp, at a tenth of the CPU of a full client."""
 
 import contextlib
-from typing import Any
+import os
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
+from simenv.errors import MissingExtra
 
 from .endpoint import Endpoint, Reply
 from .faults import Passing
 from .model import Question
 from .ways import Way
+
+try:
+    import aiohttp
+except ImportError as error:
+    raise MissingExtra("the direct path to an endpoint", "llm") from error
 
 CONNECTING = 10.0  # seconds
 
@@ -18,11 +23,10 @@ CONNECTING = 10.0  # seconds
 class Direct(Endpoint[aiohttp.ClientSession]):
     """A model behind an endpoint, asked with as little work as can be."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._proxy = _proxy(self.base_url)
+    _proxy: str | None = None
 
     def _connect(self) -> aiohttp.ClientSession:
+        self._proxy = _proxy(self.base_url)
         headers = {"Content-Type": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key.reveal()}"
@@ -55,7 +59,9 @@ class Direct(Endpoint[aiohttp.ClientSession]):
         except TimeoutError:
             trouble = f"was silent for {self.timeout:g} seconds"
         except aiohttp.ClientConnectorError as error:
-            trouble = f"cannot be reached ({error.os_error.strerror or 'no connection'}); is it running?"
+            # Its own words hold the address.
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else "no such host"
+            trouble = f"cannot be reached ({why}); is it running?"
         except aiohttp.ClientPayloadError:
             trouble = "cut its answer short"
         except aiohttp.ServerDisconnectedError:
@@ -63,7 +69,7 @@ class Direct(Endpoint[aiohttp.ClientSession]):
         except (aiohttp.ClientError, OSError) as error:
             trouble = f"broke off ({type(error).__name__})"
         # Raised here and not above, where the chain would hold the request and its headers.
-        raise Passing(f"{self.base_url} {trouble}")
+        raise self._trouble(trouble)
 
 
 def _proxy(url: str) -> str | None:

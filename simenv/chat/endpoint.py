@@ -64,21 +64,24 @@ class Endpoint(ABC, Generic[Client]):
         timeout: float = 120.0,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        self.model, self.temperature, self.seed = model, temperature, seed
+        self.model, self.seed = model, seed
+        self.temperature = None if temperature is None else float(temperature)  # 1 and 1.0 are one setting
         self.ways = tuple(way for way in Way if way in ways)
         if not self.ways or set(ways) - set(Way):
             raise ScenarioError(f"ways are {', '.join(Way)}, at least one of them, not {', '.join(ways) or 'none'}")
         self.way = self.ways[0] if len(self.ways) == 1 else None
         self.slots, self.timeout, self.extra = slots, timeout, dict(extra or {})
         self.base_url = _address(base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1")
-        self._bodies = Bodies(model, temperature, seed, self.extra)
+        self._bodies = Bodies(model, self.temperature, seed, self.extra)
         self._key = Key()
         self._held: Line[Client] | None = None
+        self._told: set[str] = set()
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """Return what answers follow from; of the ways those to choose from, which a replay knows without a probe."""
-        settings: dict[str, Any] = {"model": self.model, "temperature": self.temperature, "ways": list(self.ways)}
+        ways = [way.value for way in self.ways]
+        settings: dict[str, Any] = {"model": self.model, "temperature": self.temperature, "ways": ways}
         return settings | {"seed": self.seed, "extra": self.extra}
 
     async def ask(self, question: Question) -> Answer:
@@ -149,6 +152,15 @@ class Endpoint(ABC, Generic[Client]):
                 return DeadEnd(f"{self.base_url} knows no model '{self.model}' ({told})")
             return DeadEnd(f"{self.base_url} has no chat completions ({told}); such an address mostly ends with /v1")
         return fault_of(reply.status, reply.headers, reply.body)
+
+    def _trouble(self, what: str) -> Passing:
+        """Return the error for what went wrong on the way; the log says the first time where that was.
+
+        The error itself does not: it may come to stand in a record or an event log, and those name no host.
+        """
+        log.log(logging.DEBUG if what in self._told else logging.WARNING, "%s %s", self.base_url, what)
+        self._told.add(what)
+        return Passing(f"the endpoint {what}")
 
     async def _find_way(self, line: Line[Client]) -> Way:
         async with line.probing:

@@ -88,18 +88,31 @@ class Record:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Make the table in a new file; refuse a file of another kind before anything is written to it."""
-        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            told = [connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("application_id", "user_version")]
-            if told != [APPLICATION, VERSION]:
-                raise RunError(f"{self.path}: not a record of answers of this version; name another file")
-        connection.execute("PRAGMA journal_mode = WAL")
+        new = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        told = [connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("application_id", "user_version")]
+        if not new and told != [APPLICATION, VERSION]:
+            raise RunError(f"{self.path}: not a record of answers of this version; name another file")
+        self._log_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: one pause for the disk in some 1,500 answers
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(TABLE)
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
+        if new:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(TABLE)
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute("COMMIT")
+
+    def _log_ahead(self, connection: sqlite3.Connection) -> None:
+        """Turn the write-ahead log on; SQLite does not wait by itself while another process does the same."""
+        until = time.monotonic() + BUSY
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+            time.sleep(0.01)
 
     @contextmanager
     def _mending(self) -> Iterator[None]:

@@ -80,9 +80,9 @@ def test_never_more_are_on_their_way_than_there_are_slots(
 
 
 def test_a_lone_surrogate_is_sent_as_a_question_mark(
-    server: Any, direct: Callable[..., Any], question: Callable[..., Any]
+    server: Any, made: Callable[..., Any], question: Callable[..., Any]
 ):
-    told(direct(), question("a\ud800b"))
+    told(made(), question("a\ud800b"))
     assert server.requests[0]["messages"][1]["content"] == "a?b"
 
 
@@ -130,11 +130,15 @@ def test_a_silent_endpoint_is_not_waited_for(server: Any, made: Callable[..., An
         told(made(timeout=0.1), question())
 
 
-def test_nobody_listening_is_told_with_the_address(made: Callable[..., Any], question: Callable[..., Any]):
+def test_nobody_listening_is_told_with_the_address_in_the_log_alone(
+    made: Callable[..., Any], question: Callable[..., Any], caplog: pytest.LogCaptureFixture
+):
     model = made()
     model.base_url = "http://127.0.0.1:9/v1"
-    with pytest.raises(Passing, match=r"127\.0\.0\.1:9/v1 cannot be reached.*is it running"):
-        told(model, question())
+    for _ in range(2):
+        with pytest.raises(Passing, match=r"the endpoint cannot be reached.*is it running"):
+            told(model, question())
+    assert [record.levelname for record in caplog.records if "127.0.0.1:9/v1" in record.getMessage()] == ["WARNING"]
 
 
 def test_an_unknown_model_is_told_with_those_there_are(

@@ -146,8 +146,12 @@ def test_the_file_holds_neither_key_nor_host(
     server.answer = lambda _: "The key was sk-quite-secret-7731."
     told(Recorded(direct(), record), question("first"))
     told(Recorded(direct(), record), question())
+    nowhere = direct()
+    nowhere.base_url = "http://127.0.0.1:9/v1"
+    told(Recorded(nowhere, record), question("nowhere"))
     held = b"".join(path.read_bytes() for path in record.path.parent.iterdir())
     assert b"The key was (key)." in held
+    assert b"cannot be reached" in held
     for secret in (b"secret-7731", b"127.0.0.1", str(server.port).encode()):
         assert secret not in held
     assert "secret-7731" not in caplog.text
