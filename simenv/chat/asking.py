@@ -82,15 +82,10 @@ def read(
 
     An object that does not end is not mended: what was cut off could have said otherwise.
     """
-    complaint = (
-        "the answer was cut off before it ended, so be brief" if cut else "there is no JSON object in the answer"
-    )
-    try:
-        found = DECODER.decode(text)
-        if isinstance(found, dict):
-            return _checked(found, text, form, check)
-    except (ValueError, RecursionError):
-        pass  # more or less than plain JSON
+    complaint = "the answer was cut off before it ended, so be brief" if cut else "it is not one whole JSON object"
+    plain = _plain(text)
+    if plain is not None:
+        return _checked(plain, text, form, check)
     for found in _objects(_said(text)):
         reading = _checked(found, text, form, check)
         if reading.value is not None:
@@ -137,6 +132,15 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 DECODER = json.JSONDecoder(strict=False, parse_float=_finite, parse_constant=_no_number, object_pairs_hook=_once)
 START = re.compile(r"""\{\s*(?:["'“”}]|\w+\s*:)""")  # of an object, rather than of a brace in a sentence
+
+
+def _plain(text: str) -> dict[str, Any] | None:
+    """Return the object that a text is, None where it is more or less than one."""
+    try:
+        found = DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
@@ -243,6 +247,6 @@ def _outcome(reading: Reading[Form], how: How, spent: list[Answer], calls: int |
         sum(answer.tokens_in for answer in spent),
         sum(answer.tokens_out for answer in spent),
         sum(answer.seconds for answer in spent),
-        spent[-1].text if spent else "",
+        _encodable(spent[-1].text) if spent else "",
         reading.complaint,
     )

@@ -22,14 +22,18 @@ def answer_of(body: bytes, seconds: float) -> Answer:
         choice = reply["choices"][0]
         usage = reply.get("usage") or {}
         text, cut = _text(choice["message"]), choice.get("finish_reason") == "length"
-        return Answer(
-            text, int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0), seconds, cut
-        )
+        return Answer(text, _tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens"), seconds, cut)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         pass  # raised below, where no chain holds the body
     if not body.strip():
         raise Passing("the endpoint answered with nothing at all")
     raise Passing(f"the endpoint answered with no chat completion: {complaint(body)}")
+
+
+def _tokens(usage: Mapping[str, Any], name: str) -> int:
+    """Return a count of tokens, 0 where none is told that could be one."""
+    told = usage.get(name)
+    return told if isinstance(told, int) and 0 <= told < 2**31 else 0
 
 
 def _text(message: Mapping[str, Any]) -> str:
