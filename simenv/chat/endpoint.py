@@ -6,6 +6,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -41,7 +42,6 @@ class Line(Generic[Client]):
     loop: asyncio.AbstractEventLoop
     client: Client
     slots: asyncio.Semaphore
-    probing: asyncio.Lock
 
 
 class Endpoint(ABC, Generic[Client]):
@@ -75,7 +75,8 @@ class Endpoint(ABC, Generic[Client]):
         self._bodies = Bodies(model, self.temperature, seed, self.extra)
         self._key = Key()
         self._held: Line[Client] | None = None
-        self._told: set[str] = set()
+        self._probing: asyncio.Future[ChatError | None] | None = None
+        self._told: set[str] = set()  # of trouble on the way
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -116,25 +117,21 @@ class Endpoint(ABC, Generic[Client]):
     def _line(self) -> Line[Client]:
         loop = asyncio.get_running_loop()
         if self._held is None or self._held.loop is not loop:
-            self._held = Line(loop, self._connect(), asyncio.Semaphore(self.slots), asyncio.Lock())
+            self._held = Line(loop, self._connect(), asyncio.Semaphore(self.slots))
+            self._probing = None
         return self._held
 
     async def _ask(self, line: Line[Client], question: Question, way: Way | None) -> Answer:
         async with line.slots:
-            started = time.perf_counter()
+            started, limit = time.perf_counter(), self._bodies.limit
             reply = await self._post(line.client, question, way)
             seconds = time.perf_counter() - started
         if reply.status == 200:
-            return answer_of(self._without_key(reply.body), seconds)
-        if self._bodies.limit == "max_tokens" and b"max_completion_tokens" in reply.body:
+            return answer_of(self._key.hide(reply.body), seconds)
+        if limit == "max_tokens" and b"max_completion_tokens" in reply.body:
             self._bodies.limit = "max_completion_tokens"
             return await self._ask(line, question, way)
-        raise await self._fault(line, replace(reply, body=self._without_key(reply.body)))
-
-    def _without_key(self, body: bytes) -> bytes:
-        """Return a body in which the endpoint repeats no key."""
-        key = self._key.reveal().encode()
-        return body.replace(key, b"(key)") if key and key in body else body
+        raise await self._fault(line, replace(reply, body=self._key.hide(reply.body)))
 
     async def _fault(self, line: Line[Client], reply: Reply) -> ChatError:
         """Return what a status other than 200 means, and what would be right."""
@@ -163,11 +160,26 @@ class Endpoint(ABC, Generic[Client]):
         return Passing(f"the endpoint {what}")
 
     async def _find_way(self, line: Line[Client]) -> Way:
-        async with line.probing:
-            if self.way is None:
-                self.way = await self._probe(line)
-                log.info("%s: the form of an answer is asked for by %s", self.model, self.way)
+        """Return the way that a probe settled, made by the first who asks; who waits for it shares its failure."""
+        while self.way is None:
+            if self._probing is None:
+                await self._settle(line)
+            elif (trouble := await asyncio.shield(self._probing)) is not None:
+                raise copy(trouble)
         return self.way
+
+    async def _settle(self, line: Line[Client]) -> None:
+        probing = self._probing = line.loop.create_future()
+        trouble: ChatError | None = None
+        try:
+            self.way = await self._probe(line)
+            log.info("%s: the form of an answer is asked for by %s", self.model, self.way)
+        except ChatError as error:
+            trouble = error
+            raise
+        finally:
+            self._probing = None
+            probing.set_result(trouble)
 
     async def _probe(self, line: Line[Client]) -> Way:
         """Return the first way that is obeyed; the last is taken as it is."""

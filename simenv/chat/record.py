@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,7 @@ class Recorded:
         """Give again what was told before."""
         if isinstance(found, ChatError):
             count.failed += 1
-            raise found
+            raise copy(found)  # one raised by many would gather the traces of all
         count.cached += 1
         return found
 

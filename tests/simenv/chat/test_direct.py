@@ -194,10 +194,26 @@ def test_a_missing_key_is_told_by_its_name(
 def test_an_endpoint_that_wants_the_limit_by_its_other_name_gets_it(
     server: Any, made: Callable[..., Any], question: Callable[..., Any], script: Any
 ):
-    server.faults = [script.status(400, "'max_tokens' is not supported; use 'max_completion_tokens' instead")]
-    told(made(), question(most_tokens=9))
-    assert server.requests[1]["max_completion_tokens"] == 9
-    assert "max_tokens" not in server.requests[1]
+    server.delay = 0.02
+    server.faults = [script.status(400, "'max_tokens' is not supported; use 'max_completion_tokens' instead")] * 5
+    answers = told(made(slots=5), *(question(str(n), most_tokens=9) for n in range(10)))
+    assert len(answers) == 10
+    assert [body.get("max_completion_tokens") for body in server.requests] == [None] * 5 + [9] * 10
+
+
+def test_a_word_that_stands_for_no_key_may_be_said(
+    server: Any, made: Callable[..., Any], question: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
+    server.answer = lambda _: "The page was EMPTY."
+    assert told(made(), question())[0].text == "The page was EMPTY."
+
+
+def test_a_key_that_no_header_can_hold_is_told(made: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "ключ")
+    with pytest.raises(ScenarioError, match="OPENAI_API_KEY holds what no header can") as caught:
+        made()
+    assert "ключ" not in str(caught.value)
 
 
 @pytest.mark.parametrize("fault", ["echoing", "hung_up", "cut_short", "refused", "silent"])

@@ -110,6 +110,33 @@ def test_an_endpoint_that_is_down_settles_nothing(
     assert model.way is Way.SCHEMA
 
 
+def test_who_waits_for_a_probe_shares_its_failure(server: Any, made: Callable[..., Any], question: Callable[..., Any]):
+    server.delay = 5.0
+    model = made(timeout=0.2)
+    outcomes = asked(model, question(), 50)
+    assert {(outcome.how, outcome.complaint) for outcome in outcomes} == {
+        ("failed", "the endpoint was silent for 0.2 seconds")
+    }
+    assert len(server.requests) == 1
+
+
+def test_a_probe_that_is_cancelled_is_made_by_the_next(
+    server: Any, made: Callable[..., Any], question: Callable[..., Any]
+):
+    server.delay = 0.05
+
+    async def run() -> Any:
+        model = made()
+        first, second = (asyncio.create_task(ask(model, question(), Verdict)) for _ in range(2))
+        await asyncio.sleep(0.02)
+        first.cancel()
+        outcome = await second
+        await model.close()
+        return outcome
+
+    assert asyncio.run(run()).how == "plain"
+
+
 def test_an_unknown_way_is_told(made: Callable[..., Any]):
     with pytest.raises(ScenarioError, match="ways are schema, tool, json"):
         made(ways=["grammar"])
