@@ -57,23 +57,26 @@ class Budget:
 
     async def ask(self, model: ChatModel, question: Question) -> Answer:
         """Return a model's answer, or raise BudgetSpent before a call that might cost more than is left."""
-        try:
-            async with asyncio.timeout(self._left()) as clock:
-                size = _bytes(question)
-                worst = math.ceil(size * (self._per_byte or 1.0)), question.most_tokens
-                queue = self._queued()
-                await self._set_aside(worst, queue)
-                try:
-                    answer = await model.ask(question)
-                    self._count(answer, size)
-                    return answer
-                finally:
-                    self._move(worst, -1)
-                    queue.freed.set()
-        except TimeoutError:
-            if not clock.expired():
-                raise
+        left = self._left()
+        if left is None or left > 0.0:
+            try:
+                async with asyncio.timeout(left) as clock:
+                    return await self._ask(model, question)
+            except TimeoutError:
+                if not clock.expired():
+                    raise
         raise BudgetSpent(f"the budget of {self.seconds:g} seconds is spent; the run can be resumed with more")
+
+    async def _ask(self, model: ChatModel, question: Question) -> Answer:
+        size, queue = _bytes(question), self._queued()
+        worst = await self._set_aside(size, question.most_tokens, queue)
+        try:
+            answer = await model.ask(question)
+            self._count(answer, size)
+            return answer
+        finally:
+            self._move(worst, -1)
+            queue.freed.set()
 
     def _left(self) -> float | None:
         if self.seconds is None:
@@ -83,17 +86,19 @@ class Budget:
             self._ends = now + self.seconds
         return self._ends - now
 
-    async def _set_aside(self, worst: tuple[int, int], queue: "Queue") -> None:
-        """Wait until the worst case fits beside those of the calls on their way; raise where it never will."""
+    async def _set_aside(self, size: int, most_tokens: int, queue: "Queue") -> tuple[int, int]:
+        """Wait until the worst case fits beside those of the calls on their way, or raise."""
         async with queue.first:
-            while (over := self._over(worst, self._aside)) is not None:
-                if (alone := self._over(worst, (0, 0))) is not None:
-                    raise BudgetSpent(alone)
-                if not any(self._aside):
+            while True:
+                worst = math.ceil(size * (self._per_byte or 1.0)), most_tokens
+                if self._over(worst, self._aside) is None:
+                    self._move(worst, 1)
+                    return worst
+                if (over := self._over(worst, (0, 0))) is not None:
                     raise BudgetSpent(over)
+                # It fits alone, so something is on its way, which mostly takes less than its worst.
                 queue.freed.clear()
                 await queue.freed.wait()
-            self._move(worst, 1)
 
     def _over(self, worst: tuple[int, int], aside: Sequence[int]) -> str | None:
         """Return what a call would be too much for, None where it is affordable."""

@@ -54,6 +54,7 @@ class Crowd(Generic[Name, Found]):
     def _end(self, name: Name, task: "asyncio.Task[Found]") -> None:
         self._tasks.discard(task)
         if not task.cancelled():
+            task.exception()  # told to whoever comes for it; if nobody does, another's was told
             self._ended.put((name, task))
 
     async def _cancel(self) -> None:
