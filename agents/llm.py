@@ -1,14 +1,15 @@
 """Users who are language-model agents: a persona from training rows, memory, reflection, and words of their own."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from simenv.arrays import BitArray, FloatArray, IntArray
-from simenv.chat.crowd import Crowd
+from simenv.chat.crowd import Crowd, the_loop
 from simenv.chat.model import ChatModel
-from simenv.chat.opening import open_model
+from simenv.chat.opening import Answers, open_model
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.pages import EMPTY, Page, Reaction
@@ -34,6 +35,7 @@ class LLMPopulation:
         anchor: float = 0.0,
         usual_pages: float = 5.0,
         memory: Mapping[str, float] | None = None,
+        answers: Answers | None = None,
     ) -> None:
         wrong = [name for name in show if name not in SHOWS]
         if wrong:
@@ -44,7 +46,7 @@ class LLMPopulation:
             self.rules = Remembering(**(memory or {}))  # type: ignore[arg-type]
         except TypeError as error:
             raise SimenvError(f"memory: {error}") from None
-        self.model = open_model(model)
+        self.model = open_model(model, answers)
         self.show = tuple(show)
         self.anchor = Anchor(anchor, usual_pages)
         self._personas: dict[int, Persona] = {}
@@ -70,6 +72,10 @@ class LLMPopulation:
         scripted = settings.get("kind") == "scripted"
         about = "a scripted stand-in, no language model" if scripted else f"asked of {settings.get('model')}"
         return {"about": about, "model": settings, "prompts": version()}
+
+    def close(self) -> None:
+        """Let go of the model's connections and its record."""
+        asyncio.run_coroutine_threadsafe(self.model.close(), the_loop()).result()
 
     def persona(self, user: int) -> Persona:
         """Return a user's persona, composed when it is first needed."""

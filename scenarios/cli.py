@@ -50,6 +50,9 @@ def run(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     fresh: Fresh = False,
+    replay: Annotated[
+        Path | None, typer.Option(help="Ask no language model: take all answers from this run's record.", metavar="DIR")
+    ] = None,
 ) -> None:
     """Run a scenario: every policy before the same users, then metrics and a report."""
     from .progress import watching
@@ -60,11 +63,12 @@ def run(
     chosen = read_scenario(scenario, changes)
     folder = out or Path("runs") / chosen.name
     words = ["simenv", "run", scenario, *(word for change in changes for word in ("--set", change))]
+    words += ["--replay", str(replay)] if replay else []
     words += ["--out", str(out)] if out else []
     try:
         with watching() as watch:
             told = homeless(shlex.join(words))
-            result = run_scenario(chosen, folder, resume=resume, fresh=fresh, command=told, watch=watch)
+            result = run_scenario(chosen, folder, resume=resume, fresh=fresh, replay=replay, command=told, watch=watch)
     except KeyboardInterrupt:
         print(f"\nstopped; go on with the same command and --resume ({folder})", file=sys.stderr)
         raise typer.Exit(130) from None

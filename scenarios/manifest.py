@@ -80,12 +80,19 @@ SAME = (
 def check_same(there: dict[str, Any], here: dict[str, Any], folder: Path) -> None:
     """Say so when the run in the folder is another one than that to be resumed."""
     for name in SAME:
-        before, now = _differing(there.get(name), here[name])
+        before, now = _differing(_lasting(there.get(name)), _lasting(here[name]))
         if before != now:
             raise RunError(
                 f"{folder}: cannot resume, the run there has {name} {before} and this one {now};"
                 " use the same scenario and settings, or another --out"
             )
+
+
+def _lasting(value: Any) -> Any:
+    """Return a population without what its model is asked with: what answers follow from stands beside the options."""
+    if not (isinstance(value, dict) and "model" in value and "options" in value):
+        return value
+    return value | {"options": {name: one for name, one in value["options"].items() if name != "model"}}
 
 
 def _differing(before: Any, now: Any) -> tuple[Any, Any]:

@@ -19,6 +19,7 @@ class Name:
     path: str
     about: str
     takes: tuple[str, ...] = ()
+    takes_if_there: tuple[str, ...] = ()
 
 
 POLICIES = {
@@ -44,7 +45,9 @@ POLICIES = {
 POPULATIONS = {
     "choice": Name("simenv.agents.choice:ChoicePopulation", "statistical users fitted to training rows"),
     "truth": Name("simenv.agents.truth:TruthPopulation", "the made world's own users", ("truth",)),
-    "llm": Name("simenv.agents.llm:LLMPopulation", "language-model agents with persona, memory and reflection"),
+    "llm": Name(
+        "simenv.agents.llm:LLMPopulation", "language-model agents with persona, memory and reflection", (), ("answers",)
+    ),
     "replay": Name("simenv.agents.replay:ReplayPopulation", "answers from held-out logged interactions", ("held_out",)),
 }
 TABLES = {"policy": POLICIES, "population": POPULATIONS}
@@ -73,6 +76,7 @@ def build(kind: str, name: str, options: Mapping[str, Any], gifts: Mapping[str, 
         if gifts.get(gift) is None:
             raise ScenarioError(f"{kind} '{name}' needs a data set whose {gift.replace('_', '-')} is known")
         lent[gift] = gifts[gift]
+    lent |= {gift: gifts[gift] for gift in entry.takes_if_there if gift in gifts}
     try:
         taken = [option for option in options_of(maker) if option not in lent]
     except (TypeError, ValueError):

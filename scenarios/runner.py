@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow.compute as pc
 
 from simenv.arrays import IntArray
-from simenv.errors import PopulationError, RunError, blame
+from simenv.chat.opening import Answers
+from simenv.errors import BudgetSpent, PopulationError, RunError, blame
 from simenv.loop import PageLoop
 from simenv.metrics import measure
 from simenv.play import play
 from simenv.policy import Observer, Policy
-from simenv.population import Population
+from simenv.population import Closing, Population
 from simenv.ranking import ranking_table
 from simenv.reports.report import write_report
 from simenv.rundir import RunDir
@@ -28,6 +29,7 @@ from .stage import Stage, set_stage
 from .steps import Step, Watcher
 
 LOG = logging.getLogger(__name__)
+ANSWERS = "answers.sqlite"  # what language models answered in this run
 
 
 def run(
@@ -36,29 +38,44 @@ def run(
     *,
     resume: bool = False,
     fresh: bool = False,
+    replay: Path | None = None,
     command: str = "",
     watch: Watcher = lambda _: None,
 ) -> RunDir:
     """Run a scenario into a folder and return the run; what a resumed run has finished is not done again.
 
-    Policies that were fitted to the same rows before are taken from the cache, unless `fresh` ones are wanted.
+    With the folder of a run to `replay` language models are not asked: all answers come from its record. Policies that
+    were fitted to the same rows before are taken from the cache, unless `fresh` ones are wanted.
     """
     stage = set_stage(scenario)
-    cast = _Cast(stage, fresh, watch)
+    cast = _Cast(stage, _answers(folder, replay), fresh, watch)
     result = _open_folder(stage, cast.users, folder, resume, command)
     try:
         _simulate(stage, cast, result, watch)
     except BaseException as error:
-        _note(result, status="stopped" if isinstance(error, KeyboardInterrupt) else "failed", seconds=cast.seconds)
+        _note(
+            result,
+            status="stopped" if isinstance(error, KeyboardInterrupt | BudgetSpent) else "failed",
+            seconds=cast.seconds,
+        )
         if isinstance(error, PopulationError):
             raise PopulationError(f"population '{scenario.population.name}': {error}") from error
         raise
+    finally:
+        if isinstance(cast.users, Closing):
+            cast.users.close()
     begin = time.perf_counter()
     rescore(result)
     cast.seconds["metrics"] = time.perf_counter() - begin
     _note(result, status="complete", seconds=cast.seconds)
     write_report(RunDir.open(folder))
     return RunDir.open(folder)
+
+
+def _answers(folder: Path, replay: Path | None) -> Answers:
+    if replay is not None and not (replay / ANSWERS).is_file():
+        raise RunError(f"{replay}: no answers of language models were recorded here ({ANSWERS})")
+    return Answers((replay or folder) / ANSWERS, replay is not None)
 
 
 def rescore(result: RunDir) -> None:
@@ -115,12 +132,12 @@ def _note(result: RunDir, **news: Any) -> None:
 class _Cast:
     """The policies and the population: made at once, fitted when they are first needed."""
 
-    def __init__(self, stage: Stage, fresh: bool, watch: Watcher) -> None:
+    def __init__(self, stage: Stage, answers: Answers, fresh: bool, watch: Watcher) -> None:
         self.stage, self.fresh, self.watch = stage, fresh, watch
         self.seconds: dict[str, float] = {}
         self._policies = {chosen.label: self._made(chosen) for chosen in stage.scenario.policies}
         chosen = stage.scenario.population
-        self.users: Population = build("population", chosen.name, chosen.options, stage.gifts)
+        self.users: Population = build("population", chosen.name, chosen.options, stage.gifts | {"answers": answers})
         self._ready = False
 
     def _made(self, chosen: NamedPolicy) -> Policy:

@@ -10,7 +10,7 @@ from .arrays import BitArray, BoolArray, FloatArray, IntArray, MarkArray
 from .chance import key, mix
 from .context import Context
 from .dataset import Dataset
-from .errors import PageError, PopulationError, SimenvError
+from .errors import BudgetSpent, PageError, PopulationError, SimenvError
 from .pages import EMPTY, Grade, Page, Reaction, Turn
 from .population import Eager, Population, Sessions
 
@@ -109,6 +109,8 @@ class PageLoop:
         page, repeated = self._page(items, seats, propensities)
         try:
             reaction = self.sessions.react(page)
+        except BudgetSpent:
+            raise
         except Exception as error:
             raise self._failed("react", error) from error
         return self._turned(page, reaction, repeated)
@@ -119,6 +121,8 @@ class PageLoop:
         self._begun.update(zip(seats.tolist(), repeated, strict=True))
         try:
             self._eager.begin(page)
+        except BudgetSpent:
+            raise
         except Exception as error:
             raise self._failed("begin", error) from error
 
@@ -126,6 +130,8 @@ class PageLoop:
         """Return the turns of those who have answered, at least one."""
         try:
             page, reaction = self._eager.collect()
+        except BudgetSpent:
+            raise
         except Exception as error:
             raise self._failed("collect", error) from error
         repeated = np.array([self._begun.pop(seat) for seat in page.seats.tolist()], dtype=bool)

@@ -51,6 +51,15 @@ class Population(Protocol):
 
 
 @runtime_checkable
+class Closing(Protocol):
+    """A population that holds connections or files."""
+
+    def close(self) -> None:
+        """Let go of them; it can be asked again afterwards."""
+        ...
+
+
+@runtime_checkable
 class Telling(Protocol):
     """A population that tells more of itself than its options do."""
 

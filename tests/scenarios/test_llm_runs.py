@@ -1,0 +1,148 @@
+"""Runs with agents behind an endpoint on loopback: whatever the slots, the order or a crash, the log is the same."""
+
+import importlib.util
+import json
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from simenv.chat.model import Message, Question
+from simenv.chat.scripted import Scripted
+from simenv.errors import BudgetSpent, PopulationError, RunError
+from simenv.rundir import RunDir
+from simenv.scenarios.runner import ANSWERS, run
+from simenv.scenarios.scenario import Scenario
+
+SERVER = Path(__file__).parents[1] / "simenv" / "chat" / "scripted_server.py"
+KEY = "sk-quite-secret-7731"
+Tiny = Callable[..., Scenario]
+
+
+def by_rules(body: dict[str, Any]) -> str:
+    """Answer a request as the stand-in would."""
+    if "response_format" not in body:
+        return "Blue."
+    schema = body["response_format"]["json_schema"]["schema"]
+    messages = tuple(Message(one["role"], one["content"]) for one in body["messages"])
+    if not {"then", "belief", "why"} & set(schema["properties"]):
+        return json.dumps({name: one["enum"][0] for name, one in schema["properties"].items()})  # the probe
+    return json.dumps(Scripted().answer(Question("page", messages, schema, draw=body.get("seed", 0))))
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A server that answers by the stand-in's rules."""
+    spec = importlib.util.spec_from_file_location("scripted_server", SERVER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server = module.ScriptedServer()
+    server.answer = by_rules
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def agents(tiny: Tiny, server: Any) -> Tiny:  # noqa: ARG001  (it is asked by its address in the environment)
+    """Return a maker of scenarios with fifteen agents; say what differs of the model."""
+
+    def make(**model: Any) -> Scenario:
+        told = {"kind": "endpoint", "model": "scripted", "ways": ["schema"], "timeout": 10.0, **model}
+        return tiny(population={"name": "llm", "model": told}, users=15, max_pages=3, offline=None)
+
+    return make
+
+
+def rows(result: RunDir) -> tuple[pa.Table, pa.Table]:
+    return result.log.events(), result.log.pages()
+
+
+@pytest.fixture
+def plain(agents: Tiny, tmp_path: Path) -> tuple[pa.Table, pa.Table]:
+    """The log of a run that nothing befell."""
+    return rows(run(agents(), tmp_path / "plain"))
+
+
+def test_answers_in_any_order_and_any_number_at_once_leave_the_same_log(
+    agents: Tiny, server: Any, tmp_path: Path, plain: tuple[pa.Table, pa.Table]
+):
+    def late(body: dict[str, Any]) -> str:
+        time.sleep(random.random() * 0.01)
+        return by_rules(body)
+
+    server.answer = late
+    for slots in (1, 16, 256):
+        server.most_in_flight = 0
+        assert rows(run(agents(slots=slots), tmp_path / str(slots))) == plain
+        assert server.most_in_flight <= slots
+
+
+def test_a_run_is_replayed_without_a_call(
+    agents: Tiny, server: Any, tmp_path: Path, plain: tuple[pa.Table, pa.Table], monkeypatch: pytest.MonkeyPatch
+):
+    asked = len(server.bodies)
+    assert asked > 60
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert rows(run(agents(), tmp_path / "again", replay=tmp_path / "plain")) == plain
+    assert len(server.bodies) == asked
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_replay_of_another_run_says_what_is_missing(agents: Tiny, tmp_path: Path):
+    with pytest.raises(PopulationError, match="no answer to this question of kind 'page': the run was recorded with"):
+        run(agents(temperature=0.7), tmp_path / "other", replay=tmp_path / "plain")
+    with pytest.raises(RunError, match="no answers of language models were recorded here"):
+        run(agents(), tmp_path / "none", replay=tmp_path)
+
+
+def test_a_run_that_was_stopped_goes_on_and_asks_nothing_twice(
+    agents: Tiny, server: Any, tmp_path: Path, plain: tuple[pa.Table, pa.Table]
+):
+    whole = len(server.bodies)
+    server.bodies.clear()
+    with pytest.raises(BudgetSpent, match="tokens is spent"):
+        run(agents(budget={"tokens": 80 * whole}), tmp_path / "stopped")  # a call takes 110
+    assert json.loads((tmp_path / "stopped" / "manifest.json").read_text())["status"] == "stopped"
+    asked = len(server.bodies)
+    assert 0 < asked < whole
+    with pytest.raises(RunError, match="cannot resume, the run there has population"):
+        run(agents(temperature=0.5), tmp_path / "stopped", resume=True)
+    assert rows(run(agents(budget={"tokens": 10_000_000}, slots=3), tmp_path / "stopped", resume=True)) == plain
+    assert len(server.bodies) == whole
+
+
+@pytest.mark.usefixtures("plain")
+def test_no_key_and_no_address_is_left_behind(server: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    files = [file for file in (tmp_path / "plain").rglob("*") if file.is_file()]
+    assert any(file.name == ANSWERS for file in files)
+    for file in files:
+        content = file.read_bytes()
+        assert KEY.encode() not in content, file.name
+        assert str(server.port).encode() not in content or file.suffix in (".sqlite", ".parquet"), file.name
+    assert KEY not in caplog.text
+
+
+@pytest.mark.usefixtures("plain")
+def test_what_was_asked_is_recorded_by_its_kind(tmp_path: Path):
+    with sqlite3.connect(tmp_path / "plain" / ANSWERS) as record:
+        names = [row[1] for row in record.execute("pragma table_info(answers)")]
+        kinds = dict(record.execute("select kind, count(*) from answers group by kind").fetchall())
+    assert "kind" in names
+    assert {"page", "reflection"} <= set(kinds) <= {"page", "reflection", "interview"}
+
+
+@pytest.mark.usefixtures("plain")
+def test_the_manifest_names_model_and_prompts(tmp_path: Path):
+    told = json.loads((tmp_path / "plain" / "manifest.json").read_text())["population"]
+    assert told["about"] == "asked of scripted"
+    assert told["model"]["model"] == "scripted"
+    assert len(told["prompts"]) == 16
