@@ -1,7 +1,7 @@
 """One user as an agent: a persona and a memory, asked by page and answering in a form."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from .answers import PageAnswer, Thought, Verdict, by_letter, complaint, letters
 from .memory import Memory, told
 from .persona import Persona
 from .prompts import prompt
+from .tally import Tally
 
 ORDER, EXIT = 1, 2  # which of a page's chances is drawn
 AS_USUAL = "tired"  # the cause of an exit that the anchor alone decides
@@ -68,8 +69,8 @@ class Agent:
     memory: Memory
     luck: np.uint64  # bits for (seed, user)
     anchor: Anchor
+    tally: Tally
     page: int = 0
-    counts: dict[str, int] = field(default_factory=dict)  # of outcomes, by kind and how they were read
 
     @property
     def system(self) -> Message:
@@ -106,8 +107,7 @@ class Agent:
         messages = (self.system, Message("user", text))
         draw = int(self.luck & np.uint64(0x7FFFFFFF))
         outcome = await ask(model, Question(kind, messages, draw=draw), form, check)
-        name = f"{kind} {outcome.how}"
-        self.counts[name] = self.counts.get(name, 0) + 1
+        self.tally.note(kind, outcome)
         return outcome
 
     def _page(self, items: Mapping[str, Shown]) -> str:

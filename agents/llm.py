@@ -18,6 +18,7 @@ from .agent import Agent, Anchor, Deed, Shown
 from .memory import Memory, Remembering, WordWeights
 from .persona import Persona, compose
 from .prompts import version
+from .tally import Tally
 from .traits import Traits, traits_of
 
 MOST_TEXT = 200  # characters of an item's description on a page
@@ -35,6 +36,7 @@ class LLMPopulation:
         anchor: float = 0.0,
         usual_pages: float = 5.0,
         memory: Mapping[str, float] | None = None,
+        most_failed: float = 0.05,
         answers: Answers | None = None,
     ) -> None:
         wrong = [name for name in show if name not in SHOWS]
@@ -47,8 +49,12 @@ class LLMPopulation:
         except TypeError as error:
             raise SimenvError(f"memory: {error}") from None
         self.model = open_model(model, answers)
+        if not 0 <= most_failed <= 1:
+            raise SimenvError(f"most_failed is {most_failed}; it must be a share, from 0 to 1")
+        self.most_failed = most_failed
         self.show = tuple(show)
         self.anchor = Anchor(anchor, usual_pages)
+        self.tally = Tally(most_failed)
         self._personas: dict[int, Persona] = {}
 
     def fit(self, dataset: Dataset) -> None:
@@ -125,7 +131,7 @@ class Conversations:
         population = self.population
         for seat, user, bits in zip(seats.tolist(), users.tolist(), luck, strict=True):
             memory = Memory(population.rules, population.weights)
-            self.agents[seat] = Agent(population.persona(user), memory, bits, population.anchor)
+            self.agents[seat] = Agent(population.persona(user), memory, bits, population.anchor, population.tally)
 
     def begin(self, page: Page) -> None:
         """Let the users in these seats look at the page, each on his own."""

@@ -126,6 +126,7 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
             "population",
             _joined([population.get("name"), population.get("about"), _options(population.get("options"))]),
         ),
+        ("answers", _options({word: count(number) for word, number in _mapping(told.get("readings"))})),
         ("users", count(told["users"]) if isinstance(told.get("users"), int) else told.get("users")),
         ("pages", _pages(told)),
         ("seeds", ", ".join(str(seed) for seed in told.get("seeds") or [])),

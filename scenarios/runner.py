@@ -67,8 +67,16 @@ def run(
     begin = time.perf_counter()
     rescore(result)
     cast.seconds["metrics"] = time.perf_counter() - begin
-    _note(result, status="complete", seconds=cast.seconds)
+    readings = RunDir(folder).manifest.get("readings", {})
+    failed, most = readings.get("failed", 0), getattr(cast.users, "most_failed", 1.0)
+    too_many = failed > most * sum(readings.values())
+    _note(result, status="failed" if too_many else "complete", seconds=cast.seconds)
     write_report(RunDir.open(folder))
+    if too_many:
+        raise PopulationError(
+            f"population '{scenario.population.name}': {failed} of {sum(readings.values())} pages got no answer that"
+            f" could be read, and most_failed is {most:g}; {folder} is marked failed"
+        )
     return RunDir.open(folder)
 
 
@@ -85,7 +93,7 @@ def rescore(result: RunDir) -> None:
     result.write_json("metrics.json", found.metrics)
     result.write_json("comparisons.json", found.comparisons)
     result.write_json("pages.json", found.pages)
-    _note(result, empty_places=_empty_places(result), seconds={})
+    _note(result, empty_places=_empty_places(result), readings=_readings(result), seconds={})
 
 
 def _open_folder(stage: Stage, population: Population, folder: Path, resume: bool, command: str) -> RunDir:
@@ -120,6 +128,15 @@ def _empty_places(result: RunDir) -> dict[str, int]:
     )
     size = result.manifest["page_size"]
     return {label: pages[label] * size - events[label] for label in pages}
+
+
+def _readings(result: RunDir) -> dict[str, int]:
+    """Return how the answers of users who were asked in words were read, counted over pages."""
+    pages = result.pages
+    if "reading" not in pages.column_names:
+        return {}
+    counts = pc.value_counts(pages["reading"]).to_pylist()
+    return {row["values"]: row["counts"] for row in counts if row["values"] is not None}
 
 
 def _note(result: RunDir, **news: Any) -> None:

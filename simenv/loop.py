@@ -172,8 +172,10 @@ class PageLoop:
         return Turn(page, reaction, repeated, truncated)
 
     def _failed(self, deed: str, error: Exception) -> PopulationError:
-        told = str(error) if isinstance(error, SimenvError) else f"{type(error).__name__}: {error}"
-        return PopulationError(f"{type(self.population).__name__} failed in {deed}: {told}")
+        who = type(self.population).__name__
+        if isinstance(error, SimenvError):  # which says by itself what was wrong
+            return PopulationError(f"{who}: {error}")
+        return PopulationError(f"{who} failed in {deed}: {type(error).__name__}: {error}")
 
 
 def empty_repeats(

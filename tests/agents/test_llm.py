@@ -13,6 +13,7 @@ from simenv.agents.llm import LLMPopulation
 from simenv.agents.memory import Memory, Remembering, WordWeights
 from simenv.agents.persona import Persona, compose, persona_of
 from simenv.agents.prompts import prompt, version
+from simenv.agents.tally import Tally
 from simenv.chat.model import Answer, Question
 from simenv.chat.scripted import Scripted
 from simenv.dataset import Dataset
@@ -54,7 +55,7 @@ class Heard(Scripted):
 def agent(persona: Persona = LOVER, seed: int = 0, **rules: Any) -> Agent:
     weights = WordWeights(item.named for item in COMEDY + WAR + WESTERN)
     anchor = Anchor(rules.pop("anchor", 0.0), rules.pop("usual_pages", 5.0))
-    return Agent(persona, Memory(Remembering(**rules), weights), luck_of(seed, np.array([7]))[0], anchor)
+    return Agent(persona, Memory(Remembering(**rules), weights), luck_of(seed, np.array([7]))[0], anchor, Tally(1.0))
 
 
 def look(who: Agent, *pages: list[Shown | None], model: Scripted | None = None) -> list:
@@ -141,7 +142,7 @@ def test_an_answer_that_cannot_be_read_is_counted_and_nothing_is_liked():
     assert deed.reading == "failed"
     assert list(deed.grades) == [Grade.UNSEEN] * 3
     assert not deed.leaves
-    assert who.counts == {"page failed": 1}
+    assert who.tally.counts == {("page", "failed"): 1}
     assert len(model.questions) == 2  # one repair turn
 
 
@@ -293,6 +294,7 @@ def test_an_agents_whole_story_is_the_same_in_any_batch(split: Split):
     ("options", "told"),
     [
         ({"show": ["price"]}, "no 'price' to show; there are rating, popularity"),
+        ({"most_failed": 3}, "most_failed is 3; it must be a share"),
         ({"anchor": 2}, "anchor is 2; it must be from 0"),
         ({"memory": {"depth": 3}}, "memory: .*unexpected keyword argument 'depth'"),
         ({"model": "oracle"}, "model: no kind 'oracle'; there are"),

@@ -31,7 +31,7 @@ def by_rules(body: dict[str, Any]) -> str:
     schema = body["response_format"]["json_schema"]["schema"]
     messages = tuple(Message(one["role"], one["content"]) for one in body["messages"])
     if not {"then", "belief", "why"} & set(schema["properties"]):
-        return json.dumps({name: one["enum"][0] for name, one in schema["properties"].items()})  # the probe
+        return json.dumps({name: one["enum"][0] for name, one in schema["properties"].items()})
     return json.dumps(Scripted().answer(Question("page", messages, schema, draw=body.get("seed", 0))))
 
 
@@ -118,6 +118,20 @@ def test_a_run_that_was_stopped_goes_on_and_asks_nothing_twice(
         run(agents(temperature=0.5), tmp_path / "stopped", resume=True)
     assert rows(run(agents(budget={"tokens": 10_000_000}, slots=3), tmp_path / "stopped", resume=True)) == plain
     assert len(server.bodies) == whole
+
+
+def test_a_run_in_which_too_little_can_be_read_fails(agents: Tiny, server: Any, tmp_path: Path):
+    """Soon where much is asked, at its end where there is little."""
+    server.answer = lambda body: by_rules(body).replace("letter", "lettre")
+    with pytest.raises(PopulationError, match="50 of the first 50 questions got no answer that could be read"):
+        run(agents(), tmp_path / "many")
+    assert json.loads((tmp_path / "many" / "manifest.json").read_text())["status"] == "failed"
+
+    few = agents().model_copy(update={"users": 3, "policies": agents().policies[:1]})
+    with pytest.raises(PopulationError, match="9 of 9 pages got no answer that could be read"):
+        run(few, tmp_path / "few")
+    told = json.loads((tmp_path / "few" / "manifest.json").read_text())
+    assert (told["status"], told["readings"]) == ("failed", {"failed": 9})
 
 
 @pytest.mark.usefixtures("plain")

@@ -1,0 +1,31 @@
+"""How answers were read, and when too many could not be."""
+
+from collections import Counter
+from typing import Any
+
+from simenv.chat.asking import Outcome
+from simenv.errors import PopulationError
+
+ENOUGH = 50  # answers before a share says something
+
+
+class Tally:
+    """Counts answers by kind and by how they were read; stops a run in which too many could not be."""
+
+    def __init__(self, most_failed: float) -> None:
+        self.most_failed = most_failed
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.asked = self.failed = 0
+
+    def note(self, kind: str, outcome: Outcome[Any]) -> None:
+        """Take note of an answer."""
+        self.counts[kind, outcome.how] += 1
+        self.asked += 1
+        if outcome.how != "failed":
+            return
+        self.failed += 1
+        if self.asked >= ENOUGH and self.failed > self.most_failed * self.asked:
+            raise PopulationError(
+                f"{self.failed} of the first {self.asked} questions got no answer that could be read, and most_failed"
+                f" is {self.most_failed:g}; the last: {outcome.complaint}"
+            )
