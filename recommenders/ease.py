@@ -19,13 +19,18 @@ TILE = 64
 
 
 class Ease(Recommender):
-    """Predicts each item from all the others of the history; no item may predict itself."""
+    """Predicts each item from all the others of the history; no item may predict itself.
+
+    A user who met twice the mean number of items counts half as much to the power `modesty`.
+    """
 
     learnt = ("weights", "fame")
 
-    def __init__(self, *, regularisation: float = 300.0) -> None:
+    def __init__(self, *, regularisation: float = 300.0, modesty: float = 0.0) -> None:
         check_number(above=0, most=1e9, regularisation=regularisation)  # or there is no one solution
+        check_number(least=0, modesty=modesty)
         self.regularisation = regularisation
+        self.modesty = modesty
 
     def learn(self, dataset: Dataset) -> None:
         """Solve for the weights: the inverse Gram matrix, each column over minus its diagonal.
@@ -35,7 +40,11 @@ class Ease(Recommender):
         count = len(dataset.catalog)
         _check_memory(count)
         seen = seen_matrix(dataset)
-        gram = (seen.T @ seen).toarray(order="C")
+        if self.modesty:
+            counts = np.diff(seen.indptr)
+            usual = float(counts[counts > 0].mean()) if counts.any() else 1.0
+            seen.data = np.repeat((usual / np.maximum(counts, 1)) ** np.float32(self.modesty / 2), counts)
+        gram = (seen.T @ seen).toarray(order="C").astype(np.float32, copy=False)
         gram[np.diag_indices(count)] += self.regularisation
         # Its turn is what LAPACK takes as it lies; what is the lower half there is the upper half here.
         factor, failed = linalg.lapack.spotrf(gram.T, lower=1, clean=0, overwrite_a=1)

@@ -91,12 +91,15 @@ def test_item_knn_keeps_the_nearest_alone():
         assert len(nearest) == min(3, (all_of[:, item] > 0).sum())
 
 
-def test_ease_is_the_published_formula():
+@pytest.mark.parametrize("modesty", [0.0, 0.5])
+def test_ease_is_the_published_formula(modesty: float):
+    """With modesty it is the same over weighted users."""
     data = films_world(users=30, items=40).dataset
-    policy = Ease(regularisation=20.0)
+    policy = Ease(regularisation=20.0, modesty=modesty)
     policy.fit(data)
     matrix = seen(data)
-    inverse = np.linalg.inv(matrix.T @ matrix + 20.0 * np.eye(40))
+    weight = (matrix.sum(axis=1).mean() / matrix.sum(axis=1)) ** modesty
+    inverse = np.linalg.inv(matrix.T @ (matrix * weight[:, None]) + 20.0 * np.eye(40))
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
 
