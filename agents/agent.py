@@ -1,7 +1,7 @@
 """One user as an agent: a persona and a memory, asked by page and answering in a form."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,7 @@ class Deed:
     cause: str
     words: str
     reading: str  # how the answer was read: plain, mended, repaired or failed
+    remembered: str = "[]"  # what was written to memory, as JSON
     verdict: float = float("nan")  # after leaving, 1 to 10
 
 
@@ -86,15 +87,15 @@ class Agent:
         asked = {letter: places[row] for letter, row in zip(letters(len(places)), order, strict=True)}
         items = {letter: item for letter, place in asked.items() if (item := shown[place]) is not None}
         outcome = await self._ask(
-            model, "page", self._page(items), PageAnswer, lambda answer: complaint(answer, tuple(asked))
+            model, "page", self.page_text(items), PageAnswer, lambda answer: complaint(answer, tuple(asked))
         )
         deed = self._deed(shown, asked, outcome, float(uniform(bits[1:])[0]))
         self._remember(shown, deed)
         if deed.leaves:
-            return await self._part(model, deed)
-        if self.memory.is_full_of_news:
+            deed = await self._part(model, deed)
+        elif self.memory.is_full_of_news:
             await self._reflect(model)
-        return deed
+        return replace(deed, remembered=self.memory.take_news())
 
     async def _ask(
         self,
@@ -110,7 +111,8 @@ class Agent:
         self.tally.note(kind, outcome)
         return outcome
 
-    def _page(self, items: Mapping[str, Shown]) -> str:
+    def page_text(self, items: Mapping[str, Shown]) -> str:
+        """Return what the agent is told of a page, its items by their letters."""
         about = " ".join(item.named for item in items.values())
         beliefs = self.memory.beliefs()
         recalled = [one for one in self.memory.recall(self.page - 1, about) if one.kind != "belief"]
@@ -198,7 +200,17 @@ class Agent:
         verdict: Verdict | None = outcome.value
         said = deed.words if verdict is None else f"{deed.words} {verdict.why}".strip()
         figure = float("nan") if verdict is None else float(verdict.satisfaction)
-        return Deed(deed.grades, deed.ratings, deed.satisfaction, True, deed.cause, said, deed.reading, figure)
+        return replace(deed, words=said, verdict=figure)
+
+
+def answer_by_hand(persona: Persona, memory: Memory, asked: str) -> Question:
+    """Return the question that puts words of one's own to an agent, as it is after what it remembers."""
+    text = prompt("by_hand").render(
+        beliefs=told(memory.beliefs()),
+        memories=told([one for one in memory.records if one.kind != "belief"]),
+        question=asked,
+    )
+    return Question("by hand", (Message("system", prompt("person").render(persona=persona)), Message("user", text)))
 
 
 def _grade(rating: int) -> Grade:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from simenv.arrays import BitArray, FloatArray, IntArray
+from simenv.chance import stream
 from simenv.chat.crowd import Crowd, the_loop
 from simenv.chat.model import ChatModel
 from simenv.chat.opening import Answers, open_model
@@ -14,13 +15,16 @@ from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.pages import EMPTY, Page, Reaction
 
-from .agent import Agent, Anchor, Deed, Shown
-from .memory import Memory, Remembering, WordWeights
-from .persona import Persona, compose
+from .agent import Agent, Anchor, Deed, Shown, answer_by_hand
+from .answers import letters
+from .memory import Memory, Remembering, WordWeights, told
+from .persona import VERSION, Persona, compose
 from .prompts import version
 from .tally import Tally
 from .traits import Traits, traits_of
 
+BYTES_A_TOKEN = 4  # about, in English
+ANSWERED = 80  # bytes of an answer for each item, and beside them
 MOST_TEXT = 200  # characters of an item's description on a page
 SHOWS = ("rating", "popularity")
 
@@ -88,6 +92,42 @@ class LLMPopulation:
         if user not in self._personas:
             (self._personas[user],) = compose(self.dataset, [user], self.traits)
         return self._personas[user]
+
+    def persona_told(self, user: int) -> dict[str, Any]:
+        """Return a user's persona as JSON holds it, with its mark."""
+        persona = self.persona(user)
+        return persona.plain() | {"mark": persona.mark, "version": VERSION}
+
+    def answer(self, user: int, remembered: Sequence[str], question: str) -> str:
+        """Return what a user says to a question after a session: `remembered` is what the log holds of its pages."""
+        memory = Memory(self.rules, self.weights)
+        for page in remembered:
+            memory.relive(page)
+        asked = self.model.ask(answer_by_hand(self.persona(user), memory, question))
+        return asyncio.run_coroutine_threadsafe(asked, the_loop()).result().text
+
+    def session_size(self, user: int, page_size: int, pages: int) -> tuple[int, int, int]:
+        """Return the calls, and about how many tokens in and out, of a session that goes on to its last page."""
+        rng = stream(0, "session size", user)
+        memory = Memory(self.rules, self.weights)
+        agent = Agent(self.persona(user), memory, np.uint64(0), self.anchor, self.tally)
+        calls = heard = said = 0
+        for number in range(pages):
+            agent.page = number + 1
+            items = rng.integers(len(self.dataset.catalog), size=page_size).tolist()
+            shown = [one for one in map(self.shown, items) if one is not None]
+            asked = [agent.page_text(dict(zip(letters(page_size), shown, strict=False)))]
+            memory.write(number, "fact", "took " + "; ".join(f"{one.named}, rated 4 of 5" for one in shown), 0.8)
+            memory.write(number, "feeling", "was satisfied with the page, for there was something for me", 0.5)
+            if memory.is_full_of_news:
+                memory.write(number, "belief", "I have had enough of what I have seen most of, for now.", 0.9)
+                asked.append(told(memory.recall(number, "", most=2 * self.rules.recall)))
+            if number == pages - 1:
+                asked.append(told(memory.records))
+            calls += len(asked)
+            heard += sum(len(agent.system.text) + len(text) for text in asked) // BYTES_A_TOKEN
+            said += (page_size * ANSWERED + ANSWERED * len(asked)) // BYTES_A_TOKEN
+        return calls, heard, said
 
     def shown(self, item: int) -> Shown | None:
         """Return an item as it stands on a page; None for an empty place."""
@@ -186,5 +226,6 @@ def _reaction(deeds: Sequence[Deed], page: Page, population: LLMPopulation) -> R
         causes,
         words=[deed.words or None for deed in deeds],
         readings=np.array([deed.reading for deed in deeds], dtype=object),
+        remembered=[deed.remembered for deed in deeds],
         verdicts=np.array([deed.verdict for deed in deeds], dtype=np.float64),
     )

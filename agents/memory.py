@@ -4,11 +4,12 @@ A record's score is recency times importance times relevance, each from 0 to 1, 
 forgotten is the record with the least recency times importance, once there are more than fit.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 WORDS = re.compile(r"\w\w+")
 Kind = Literal["fact", "feeling", "belief"]
@@ -82,15 +83,27 @@ class Memory:
         self.records: list[Remembered] = []
         self.written = 0  # records ever
         self.gathered = 0.0  # importance since the last reflection
+        self.news: list[tuple[int, Kind, str, float]] = []  # written since they were last taken
 
     def write(self, page: int, kind: Kind, text: str, importance: float) -> None:
         """Add a record, and forget the least of all if there are too many."""
+        self.news.append((page, kind, text, round(importance, 4)))
         record = Remembered(self.written, page, kind, text, importance, self.weights.vector(text))
         self.written += 1
         self.records.append(record)
         self.gathered = 0.0 if kind == "belief" else self.gathered + importance
         if len(self.records) > self.rules.capacity:
             self.records.remove(min(self.records, key=lambda one: (self._alive(one, page), one.number)))
+
+    def take_news(self) -> str:
+        """Return what was written since this was last asked, as JSON; `relive` takes it back."""
+        told, self.news = json.dumps(self.news, ensure_ascii=False), []
+        return told
+
+    def relive(self, told: str) -> None:
+        """Write again what was written at a page."""
+        for page, kind, text, importance in json.loads(told):
+            self.write(page, kind, text, importance)
 
     def recall(self, page: int, about: str, most: int | None = None) -> list[Remembered]:
         """Return the records that score best for what this is about, the oldest first."""
@@ -119,19 +132,6 @@ class Memory:
         rules = self.rules
         recency = rules.fading ** max(page - record.page, 0)
         return recency**rules.recency * max(record.importance, 0.01) ** rules.importance
-
-    def plain(self) -> dict[str, Any]:
-        """Return it as JSON holds it."""
-        told = [{key: value for key, value in asdict(one).items() if key != "about"} for one in self.records]
-        return {"records": told, "written": self.written, "gathered": self.gathered}
-
-    @staticmethod
-    def of(told: Mapping[str, Any], rules: Remembering, weights: Weights) -> "Memory":
-        """Return the memory that `plain` told of."""
-        memory = Memory(rules, weights)
-        memory.records = [Remembered(**one, about=weights.vector(one["text"])) for one in told["records"]]
-        memory.written, memory.gathered = int(told["written"]), float(told["gathered"])
-        return memory
 
 
 def told(records: Sequence[Remembered]) -> str:

@@ -53,6 +53,9 @@ def run(
     replay: Annotated[
         Path | None, typer.Option(help="Ask no language model: take all answers from this run's record.", metavar="DIR")
     ] = None,
+    only_estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only say how many calls, tokens and how much money it takes at most.")
+    ] = False,
 ) -> None:
     """Run a scenario: every policy before the same users, then metrics and a report."""
     from .progress import watching
@@ -61,6 +64,11 @@ def run(
 
     changes = [*(settings or []), *([f"seeds=[{seed}]"] if seed is not None else [])]
     chosen = read_scenario(scenario, changes)
+    if only_estimate:
+        from .estimate import estimate
+
+        print(estimate(chosen).words())
+        return
     folder = out or Path("runs") / chosen.name
     words = ["simenv", "run", scenario, *(word for change in changes for word in ("--set", change))]
     words += ["--replay", str(replay)] if replay else []
@@ -145,6 +153,35 @@ def _flags(given: "Mapping[str, str | int | None]") -> "tuple[dict[str, tuple[st
         flags[key] = (f"{flag} {value}", read)
         words += [flag, str(value)]
     return flags, words
+
+
+@app.command()
+def personas(
+    source: Annotated[str, typer.Argument(help="A scenario with a population of agents, or a run's folder.")],
+    user: Annotated[str | None, typer.Option(help="This user alone, by the data's own id.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the scenario.")
+    ] = None,
+) -> None:
+    """Show who the agents are: a line of JSON for each persona."""
+    from .interview import personas_of
+
+    for told in personas_of(source, settings or [], user):
+        print(told)
+
+
+@app.command()
+def ask(
+    folder: RunFolder,
+    user: Annotated[str, typer.Argument(help="Whom to ask, by the data's own id.")],
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    policy: Annotated[str | None, typer.Option(help="After which policy; the first unless told.")] = None,
+    seed: Annotated[int | None, typer.Option(help="After which seed; the first unless told.")] = None,
+) -> None:
+    """Ask an agent of a finished run, with all that the session left in its memory."""
+    from .interview import interview
+
+    print(interview(folder, user, question, policy, seed))
 
 
 @app.command()

@@ -48,7 +48,7 @@ def run(
     were fitted to the same rows before are taken from the cache, unless `fresh` ones are wanted.
     """
     stage = set_stage(scenario)
-    cast = _Cast(stage, _answers(folder, replay), fresh, watch)
+    cast = _Cast(stage, answers_of(folder, replay), fresh, watch)
     result = _open_folder(stage, cast.users, folder, resume, command)
     try:
         _simulate(stage, cast, result, watch)
@@ -80,7 +80,8 @@ def run(
     return RunDir.open(folder)
 
 
-def _answers(folder: Path, replay: Path | None) -> Answers:
+def answers_of(folder: Path, replay: Path | None) -> Answers:
+    """Return where a run's language models find their answers: in its own record, or in that of one to replay."""
     if replay is not None and not (replay / ANSWERS).is_file():
         raise RunError(f"{replay}: no answers of language models were recorded here ({ANSWERS})")
     return Answers((replay or folder) / ANSWERS, replay is not None)

@@ -174,8 +174,10 @@ def _asked(turns: Sequence[Turn], order: IntArray) -> dict[str, pa.Array]:
         return {}
     readings = np.concatenate([turn.reaction.readings for turn in turns if turn.reaction.readings is not None])
     verdicts = np.concatenate([_verdicts(turn) for turn in turns])
+    remembered = [one for turn in turns for one in turn.reaction.remembered or [None] * len(turn.page.users)]
     return {
         "reading": pa.array(readings[order].tolist(), pa.string()),
+        "remembered": pa.array([remembered[row] for row in order], pa.string()),
         "verdict": pa.array(verdicts[order], from_pandas=True),
     }
 

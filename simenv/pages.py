@@ -52,6 +52,7 @@ class Reaction:
     known: BoolArray | None = None  # [B, K], False where the answer is a guess; None where all are known
     words: Sequence[str | None] | None = None  # [B], what they say, where they have words
     readings: WordArray | None = None  # [B], how their answer was read: plain, mended, repaired or failed
+    remembered: Sequence[str | None] | None = None  # [B], what was written to memory at this page, as JSON
     verdicts: FloatArray | None = None  # [B], what they say of the policy once they left, 1 to 10; NaN for others
 
 

@@ -255,6 +255,7 @@ def _row(turn: Turn, row: int) -> Turn:
             None if reaction.known is None else reaction.known[here],
             None if reaction.words is None else list(reaction.words)[here],
             None if reaction.readings is None else reaction.readings[here],
+            None if reaction.remembered is None else list(reaction.remembered)[here],
             None if reaction.verdicts is None else reaction.verdicts[here],
         ),
         turn.repeated[here],

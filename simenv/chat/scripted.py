@@ -34,7 +34,10 @@ class Scripted:
 
     async def ask(self, question: Question) -> Answer:
         """Return the answer of the rules."""
-        text = json.dumps(self.answer(question), ensure_ascii=False)
+        plain = question.schema is None
+        text = (
+            _Reader(question, self.seed).own_words() if plain else json.dumps(self.answer(question), ensure_ascii=False)
+        )
         heard = sum(len(message.text) for message in question.messages)
         return Answer(text, tokens_in=heard // 4, tokens_out=len(text) // 4)
 
@@ -51,7 +54,7 @@ class Scripted:
             return reader.belief()
         if {"satisfaction", "why"} <= wanted:
             return reader.verdict()
-        return {"answer": reader.own_words()}
+        return {name: reader.own_words() for name in sorted(wanted)}
 
 
 class _Reader:

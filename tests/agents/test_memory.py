@@ -59,15 +59,19 @@ def test_enough_news_asks_for_a_reflection_and_a_belief_settles_it():
     assert texts(mine.beliefs()) == ["three"]
 
 
-def test_a_memory_that_was_kept_is_the_same():
-    mine = memory(recall=1)
-    for page, text in enumerate(["took Night Train [Drama]", "took Iron Sea [War]"]):
-        mine.write(page, "fact", text, 0.5)
+def test_a_memory_that_is_relived_page_by_page_is_the_same():
+    mine, again = memory(recall=1, capacity=3), memory(recall=1, capacity=3)
+    for page, text in enumerate(["took Night Train [Drama]", "took Iron Sea [War]", "nothing", "much"]):
+        mine.write(page, "fact", text, 0.5 + page / 10)
+        if page == 2:
+            mine.write(page, "belief", "War wears me out", 0.9)
+        again.relive(mine.take_news())
 
-    again = Memory.of(mine.plain(), mine.rules, WEIGHTS)
-
-    assert again.plain() == mine.plain()
-    assert again.recall(2, "war at sea") == mine.recall(2, "war at sea")
+    assert again.records == mine.records
+    assert again.written == mine.written == 5
+    assert again.gathered == mine.gathered
+    assert again.recall(4, "war at sea") == mine.recall(4, "war at sea")
+    assert mine.take_news() == "[]"
 
 
 def test_a_prompt_tells_the_page_and_the_words():

@@ -1,0 +1,81 @@
+"""Agents one by one: who they are, and what they say for themselves."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from simenv.agents.llm import LLMPopulation
+from simenv.errors import RunError, SimenvError
+from simenv.rundir import RunDir
+
+from .names import build
+from .runner import answers_of
+from .scenario import Scenario, read_scenario
+from .stage import Stage, set_stage
+
+
+def personas_of(source: str, settings: Sequence[str] = (), user: str | None = None) -> Iterator[str]:
+    """Yield the personas of a scenario's or a run's agents, or of one user, each as a line of JSON."""
+    stage, population = _agents(_scenario(source, settings), None)
+    for index in stage.users.tolist() if user is None else [_index(stage, user)]:
+        yield json.dumps(population.persona_told(index), ensure_ascii=False)
+
+
+def interview(folder: Path, user: str, question: str, policy: str | None = None, seed: int | None = None) -> str:
+    """Return what an agent of a finished run says, with all that the session left in its memory.
+
+    After the first policy and the first seed unless told.
+    """
+    result = RunDir.open(folder)
+    scenario = _scenario(str(folder), [])
+    label = policy or scenario.policies[0].label
+    if label not in [one.label for one in scenario.policies]:
+        raise RunError(f"--policy {label}: the run has {', '.join(one.label for one in scenario.policies)}")
+    stage, population = _agents(scenario, folder)
+    index = _index(stage, user)
+    number = scenario.seeds[0] if seed is None else seed
+    remembered = _remembered(result, stage.split.train.users.ids[index], label, number)
+    try:
+        return population.answer(index, remembered, question)
+    finally:
+        population.close()
+
+
+def _scenario(source: str, settings: Sequence[str]) -> Scenario:
+    """Return the scenario of a file, by name, or of a run."""
+    inside = Path(source) / "scenario.yaml"
+    return read_scenario(str(inside) if inside.is_file() else source, settings)
+
+
+def _agents(scenario: Scenario, folder: Path | None) -> tuple[Stage, LLMPopulation]:
+    stage = set_stage(scenario)
+    chosen = scenario.population
+    gifts: dict[str, Any] = stage.gifts if folder is None else stage.gifts | {"answers": answers_of(folder, None)}
+    population = build("population", chosen.name, chosen.options, gifts)
+    if not isinstance(population, LLMPopulation):
+        raise SimenvError(f"the users of {scenario.name} are of the population '{chosen.name}'; only 'llm' has agents")
+    population.fit(stage.split.train)
+    return stage, population
+
+
+def _index(stage: Stage, user: str) -> int:
+    names = {str(stage.split.train.users.ids[index]): index for index in stage.users.tolist()}
+    if user not in names:
+        some = ", ".join(list(names)[:5])
+        raise SimenvError(f"no user {user} takes part; there are {len(names)}, such as {some}")
+    return int(names[user])
+
+
+def _remembered(result: RunDir, user: object, policy: str, seed: int) -> list[str]:
+    """Return what a user wrote to memory, page by page."""
+    pages = result.pages
+    if "remembered" not in pages.column_names:
+        raise RunError(f"{result.folder}: its log holds no memories; its users were no agents")
+    mine = (pc.field("policy") == policy) & (pc.field("seed") == seed) & (pc.field("user_id") == user)
+    rows = pages.filter(mine)
+    if not len(rows):
+        raise RunError(f"{result.folder}: no session of user {user} with policy {policy} and seed {seed} in its log")
+    return [told for told in rows["remembered"].to_pylist() if told]
