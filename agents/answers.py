@@ -69,6 +69,32 @@ class Verdict(Form):
     why: Said
 
 
+class Choice(Form):
+    """Which of two items was taken."""
+
+    choice: Literal["A", "B"]
+    why: Said
+
+
+class Introduction(Form):
+    """Who a user is, in his own words."""
+
+    introduction: str
+
+
+class Retold(Form):
+    """What is said of two items."""
+
+    first: str
+    second: str
+
+
+class Order(Form):
+    """Letters, the most wanted first."""
+
+    order: list[str]
+
+
 @lru_cache
 def letters(count: int) -> tuple[str, ...]:
     """Return the first letters: A to Z, then AA, AB and so on."""

@@ -52,6 +52,14 @@ class Scripted:
             return reader.page()
         if "belief" in wanted:
             return reader.belief()
+        if "choice" in wanted:
+            return reader.choice()
+        if "introduction" in wanted:
+            return reader.introduction()
+        if "first" in wanted:
+            return reader.retold()
+        if "order" in wanted:
+            return {"order": sorted((letter for letter, _ in reader.items), key=lambda one: -reader.match(one))}
         if {"satisfaction", "why"} <= wanted:
             return reader.verdict()
         return {name: reader.own_words() for name in sorted(wanted)}
@@ -67,6 +75,8 @@ class _Reader:
         self.memories: list[tuple[int, str]] = []
         self.beliefs: list[str] = []
         self.items: list[tuple[str, str]] = []
+        self.more: dict[str, str] = {}  # what is said of an item below its line
+        self.own = ""  # who is asked, in his own words
         part = ""
         for line in (line for message in question.messages for line in message.text.splitlines()):
             if line.startswith("#") or line.endswith(":"):
@@ -80,8 +90,12 @@ class _Reader:
                     self.beliefs.append(told[2].lower())
                 else:
                     self.memories.append((int(told[1]), told[2].lower()))
-            elif part.startswith("page") and (item := ITEM.match(line)):
+            elif item := ITEM.match(line):
                 self.items.append((item[1], item[2]))
+            elif self.items and line.startswith("   "):
+                self.more[self.items[-1][0]] = line.strip()
+            elif part == "who you are" or part == "who met them":
+                self.own += " " + line
         self.who = "\n".join(message.text for message in question.messages if message.role == "system")
 
     def luck(self, *names: object) -> float:
@@ -124,6 +138,29 @@ class _Reader:
         then = "stay" if not leave else "disappointed" if satisfaction < 4 else "tired"
         return {"items": items, "satisfaction": satisfaction, "then": then, "why": why}
 
+    def match(self, letter: str) -> float:
+        """Return how many words of what one likes an item shares, and a little luck."""
+        text = f"{dict(self.items)[letter]} {self.more.get(letter, '')}"
+        liked = _words(self.own.partition("I do not care for")[0])
+        return len(liked & _words(text)) + 0.5 * self.luck("match", dict(self.items)[letter])
+
+    def choice(self) -> dict[str, Any]:
+        """Return which of two items one would take."""
+        choice = max(("A", "B"), key=self.match)
+        return {"choice": choice, "why": f"it is more like me: {dict(self.items)[choice]}"}
+
+    def introduction(self) -> dict[str, Any]:
+        """Return what one likes: the words of what was taken, those of before, without those of what was left alone."""
+        (_, taken), (_, left) = self.items[0], self.items[1]
+        before = _words(self.own.partition("I like: ")[2].partition(". I do not")[0])
+        liked, others = sorted(before | (_kind(taken) - _kind(left))), sorted(_kind(left) - _kind(taken))
+        return {"introduction": f"I like: {', '.join(liked)}. I do not care for {', '.join(others)}."}
+
+    def retold(self) -> dict[str, Any]:
+        """Return what kind of people like the first of two items; the second is for others."""
+        liked = self.own.partition("I like: ")[2].partition(". I do not")[0]
+        return {"first": f"Liked by people who like {liked}.", "second": self.more.get("B", "")}
+
     def belief(self) -> dict[str, Any]:
         """Return what the memories add up to: of which kind there was enough."""
         counts: dict[str, int] = {}
@@ -144,6 +181,11 @@ class _Reader:
     def own_words(self) -> str:
         """Return a sentence about what is remembered last."""
         return f"What I remember last: {self.memories[-1][1]}" if self.memories else "I remember nothing."
+
+
+def _kind(text: str) -> set[str]:
+    """Return the words of an item's categories, or of its title where it has none."""
+    return _words(text.partition("[")[2].partition("]")[0]) or _words(text)
 
 
 def _words(text: str) -> set[str]:

@@ -1,0 +1,235 @@
+"""AgentCF (Zhang et al. 2024): users and items as agents whose texts are learnt by playing the past forward.
+
+For each row of the past, in its order, a user agent chooses between the item that he took and one drawn by popularity
+that he did not. Where he is wrong both sides are rewritten, where he is right both are confirmed. The two items are
+asked in an order drawn for each pair. Pairs are asked together only if they share no user and no item, so nobody reads
+a text that another pair is about to change.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from simenv.arrays import FloatArray, IntArray
+from simenv.chance import stream
+from simenv.chat.asking import Outcome, ask
+from simenv.chat.crowd import Crowd
+from simenv.chat.model import ChatModel, Message, Question
+from simenv.dataset import Dataset
+from simenv.errors import SimenvError
+
+from .answers import Choice, Introduction, Order, Retold, letters
+from .items import ItemMemory, contradiction, item_memory, shortened
+from .memory import WordWeights
+from .prompts import prompt
+from .tally import Tally
+
+MOST_WORDS = 180  # of a user's introduction
+START = "I like this kind of thing, and I do not know yet what I like most."
+Mode = Literal[
+    "B", "B+R", "B+H"
+]  # his latest introduction alone; with the earlier one nearest to what is asked; with his history
+
+
+@dataclass(slots=True)
+class Introduced:
+    """A user's text, and those before it."""
+
+    text: str = START
+    earlier: list[str] = field(default_factory=list)
+
+    def rewrite(self, text: str) -> None:
+        """Be introduced otherwise from now on."""
+        self.earlier.append(self.text)
+        self.text = shortened(text, MOST_WORDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What a user took, and what he did not."""
+
+    user: int
+    taken: int
+    left: int
+    row: int  # of the log, which its luck comes from
+
+
+class AgentCF:
+    """Learns the texts of users and items, and ranks by them."""
+
+    def __init__(
+        self, model: ChatModel, *, rounds: int = 2, batch_size: int = 20, seed: int = 0, most_failed: float = 0.05
+    ) -> None:
+        if rounds < 1 or batch_size < 1:
+            raise SimenvError(f"rounds is {rounds} and batch_size {batch_size}; both must be at least 1")
+        self.model, self.rounds, self.batch_size, self.seed = model, rounds, batch_size, seed
+        self.tally = Tally(most_failed)
+        self.users: dict[int, Introduced] = {}
+        self.items: dict[int, ItemMemory] = {}
+        self.right: list[bool] = []  # of the first choice of each pair, in the order played
+
+    def fit(self, dataset: Dataset, users: IntArray, *, shuffle: bool = False) -> None:
+        """Play these users' past forward.
+
+        With `shuffle` what was taken and what was left is drawn by lot, so that there is nothing to learn.
+        """
+        self.dataset = dataset
+        self.weights = WordWeights(dataset.catalog.text(item) for item in range(len(dataset.catalog)))
+        self.users = {user: Introduced() for user in users.tolist()}
+        pairs = list(self._pairs(dataset, users, shuffle))
+        for some in batches(pairs, self.batch_size):
+            for pair in some:
+                for item in (pair.taken, pair.left):
+                    self.item(item)
+            crowd: Crowd[int, bool] = Crowd()
+            crowd.start((place, self._play(pair)) for place, pair in enumerate(some))
+            found: dict[int, bool] = {}
+            while len(found) < len(some):
+                found |= dict(crowd.ended())
+            self.right += [found[place] for place in range(len(some))]
+
+    def item(self, item: int) -> ItemMemory:
+        """Return an item's memory."""
+        if item not in self.items:
+            self.items[item] = item_memory(self.dataset.catalog, item)
+        return self.items[item]
+
+    def drift(self) -> FloatArray:
+        """Return how far each item's text has come from its first."""
+        return np.array([memory.drift(self.weights) for memory in self.items.values()])
+
+    def rank(self, users: IntArray, candidates: IntArray, mode: Mode = "B") -> IntArray:
+        """Return each user's candidates [U, C], the most wanted first; unread answers leave them in a drawn order."""
+        crowd: Crowd[int, IntArray] = Crowd()
+        crowd.start(
+            (place, self._rank(int(user), row, mode))
+            for place, (user, row) in enumerate(zip(users, candidates, strict=True))
+        )
+        found: dict[int, IntArray] = {}
+        while len(found) < len(users):
+            found |= dict(crowd.ended())
+        return np.stack([found[place] for place in range(len(users))])
+
+    def _pairs(self, dataset: Dataset, users: IntArray, shuffle: bool) -> Any:
+        """Yield the pairs round-robin over users, each user's in the order of his past."""
+        log, starts = dataset.interactions, dataset.starts
+        chances = np.cumsum(dataset.popularity)
+        longest = int((starts[users + 1] - starts[users]).max(initial=0))
+        for place in range(longest):
+            for user in users.tolist():
+                row = int(starts[user]) + place
+                if row >= starts[user + 1]:
+                    continue
+                rng = stream(self.seed, "agentcf", row)
+                met = set(log.items[starts[user] : starts[user + 1]].tolist())
+                left = _drawn(rng, chances, met)
+                taken = int(log.items[row])
+                if shuffle and rng.random() < 0.5:
+                    taken, left = left, taken
+                yield Pair(user, taken, left, row)
+
+    async def _play(self, pair: Pair) -> bool:
+        """Let a user choose until he is right, at most `rounds` times; return whether he was at first."""
+        first = False
+        for number in range(self.rounds):
+            right, why = await self._choose(pair, number)
+            first |= right and number == 0
+            if not right or number == 0:
+                await self._rewrite(pair, wrong=not right, why=why)
+            if right:
+                break
+        return first
+
+    async def _choose(self, pair: Pair, number: int) -> tuple[bool, str]:
+        order = stream(self.seed, "agentcf order", pair.row, number).permutation([pair.taken, pair.left]).tolist()
+        shown = list(zip(("A", "B"), map(self.item, order), strict=True))
+        outcome = await self._ask("pair", pair.user, prompt("pair").render(items=shown), Choice, draw=number)
+        if outcome.value is None:
+            return False, ""
+        return order["AB".index(outcome.value.choice)] == pair.taken, outcome.value.why
+
+    async def _rewrite(self, pair: Pair, *, wrong: bool, why: str) -> None:
+        """Rewrite the user, then both items in the light of who he is now."""
+        user, taken, left = self.users[pair.user], self.item(pair.taken), self.item(pair.left)
+        told: dict[str, Any] = {"taken": taken, "left": left, "wrong": wrong, "why": why}
+        thought: Outcome[Introduction] = await self._ask(
+            "rethink", pair.user, prompt("rethink").render(told), Introduction
+        )
+        if thought.value is not None:
+            user.rewrite(thought.value.introduction)
+        known = self.dataset.catalog.category_names
+
+        def check(retold: Retold) -> str | None:
+            return contradiction(taken, retold.first, known) or contradiction(left, retold.second, known)
+
+        text = prompt("retell").render(told | {"introduction": user.text})
+        retold: Outcome[Retold] = await self._ask("retell", None, text, Retold, check)
+        if retold.value is not None:
+            taken.rewrite(retold.value.first)
+            left.rewrite(retold.value.second)
+
+    async def _rank(self, user: int, candidates: IntArray, mode: Mode) -> IntArray:
+        order = stream(self.seed, "agentcf rank", user).permutation(len(candidates))
+        asked = dict(zip(letters(len(candidates)), candidates[order].tolist(), strict=True))
+        items = [(letter, self.item(item)) for letter, item in asked.items()]
+        history = self.dataset.interactions.items[self.dataset.starts[user] : self.dataset.starts[user + 1]].tolist()
+        text = prompt("rank").render(
+            items=items,
+            earlier=self._earlier(user, items) if mode == "B+R" else "",
+            history=[self.dataset.catalog.title(item) for item in history] if mode == "B+H" else [],
+        )
+        wanted = tuple(asked)
+
+        def check(answer: Order) -> str | None:
+            return (
+                None
+                if sorted(answer.order) == sorted(wanted)
+                else f"give each letter from {wanted[0]} to {wanted[-1]} once"
+            )
+
+        outcome = await self._ask("rank", user, text, Order, check)
+        return np.array([asked[letter] for letter in (outcome.value.order if outcome.value else wanted)])
+
+    def _earlier(self, user: int, items: Sequence[tuple[str, ItemMemory]]) -> str:
+        """Return the earlier introduction that is nearest to what is asked."""
+        about: Mapping[str, float] = self.weights.vector(
+            " ".join(f"{memory.named} {memory.text}" for _, memory in items)
+        )
+
+        def near(text: str) -> float:
+            return sum(weight * about.get(word, 0.0) for word, weight in self.weights.vector(text).items())
+
+        return max(self.users[user].earlier, key=near, default="")
+
+    async def _ask(
+        self, kind: str, user: int | None, text: str, form: type[Any], check: Any = None, draw: int = 0
+    ) -> Outcome[Any]:
+        who = () if user is None else (Message("system", prompt("taste").render(introduction=self.users[user].text)),)
+        outcome = await ask(self.model, Question(kind, (*who, Message("user", text)), draw=draw), form, check)
+        self.tally.note(kind, outcome)
+        return outcome
+
+
+def batches(pairs: Sequence[Pair], most: int) -> list[list[Pair]]:
+    """Return the pairs in their order, cut wherever one shares a user or an item with another of its batch."""
+    found: list[list[Pair]] = []
+    busy: set[tuple[str, int]] = set()
+    for pair in pairs:
+        mine = {("user", pair.user), ("item", pair.taken), ("item", pair.left)}
+        if not found or busy & mine or len(found[-1]) >= most:
+            found.append([])
+            busy = set()
+        found[-1].append(pair)
+        busy |= mine
+    return found
+
+
+def _drawn(rng: np.random.Generator, chances: IntArray, met: set[int]) -> int:
+    """Return an item by popularity that was not met; any other where nothing popular is left."""
+    for _ in range(100):
+        item = int(np.searchsorted(chances, rng.integers(chances[-1]), side="right"))
+        if item not in met:
+            return item
+    return next(item for item in rng.permutation(len(chances)).tolist() if item not in met)

@@ -1,0 +1,67 @@
+"""Items as agents: each remembers, in a few words, what kind of user likes it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from simenv.catalog import Catalog
+
+from .memory import Weights, words_of
+
+MOST_WORDS = 50  # of an item's memory
+
+
+@dataclass(slots=True)
+class ItemMemory:
+    """What an item says of itself: facts that never change, and a text that does."""
+
+    title: str
+    categories: tuple[str, ...]
+    text: str
+    versions: list[str] = field(default_factory=list)  # earlier texts, the oldest first
+
+    @property
+    def named(self) -> str:
+        """Its title and categories."""
+        return f"{self.title} [{', '.join(self.categories)}]" if self.categories else self.title
+
+    def rewrite(self, text: str) -> None:
+        """Say something else from now on, cut to its length."""
+        self.versions.append(self.text)
+        self.text = shortened(text, MOST_WORDS)
+
+    def drift(self, weights: Weights) -> float:
+        """Return how far the text has come from its first: 0 for the same words, 1 where none is left."""
+        if not self.versions:
+            return 0.0
+        first, now = weights.vector(self.versions[0]), weights.vector(self.text)
+        return 1.0 - sum(weight * now.get(word, 0.0) for word, weight in first.items())
+
+
+def item_memory(catalog: Catalog, item: int) -> ItemMemory:
+    """Return an item's memory as it is before anybody met it: its description, or nothing but its facts."""
+    return ItemMemory(
+        catalog.title(item), catalog.categories[item], shortened(catalog.descriptions[item] or "", MOST_WORDS)
+    )
+
+
+def contradiction(memory: ItemMemory, text: str, known: Sequence[str]) -> str | None:
+    """Say where a text denies a category that the item has, or claims one of those known that it has not."""
+    plain = " ".join(words_of(text))
+    for name in known:
+        spoken = " ".join(words_of(name))
+        if not spoken or spoken not in plain:
+            continue
+        denied = re.search(rf"\b(not|no|never|neither)( an| a| really)? {re.escape(spoken)}\b", plain)
+        if name in memory.categories and denied:
+            return f"'{memory.title}' is {name}; do not deny it"
+        claimed = re.search(rf"\b(this|it) is( an| a)? {re.escape(spoken)}\b", plain)
+        if name not in memory.categories and claimed:
+            return f"'{memory.title}' is not {name}; do not claim it"
+    return None
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text in one line, cut after so many words."""
+    words = text.split()
+    return " ".join(words[:most])
