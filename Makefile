@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test lint types bench bench-policies bench-peers clean
+.PHONY: demo test lint types bench bench-policies bench-peers bench-asking clean
 
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,9 @@ types: $(VENV)/.done
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.stepping
+
+bench-asking: $(VENV)/.done
+	$(BIN)/python -m benchmarks.asking
 
 # One of them: make bench-policies ONLY=gowalla/lightgcn
 bench-policies: $(VENV)/.done
