@@ -1,7 +1,8 @@
 """One user as an agent: a persona and a memory, asked by page and answering in a form."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,13 @@ from .persona import Persona
 from .prompts import prompt
 from .tally import Tally
 
-ORDER, EXIT = 1, 2  # which of a page's chances is drawn
+CHANCES = np.arange(1000)  # of a page: to leave, then the place of each item
 AS_USUAL = "tired"  # the cause of an exit that the anchor alone decides
 NEUTRAL = 5.0  # satisfaction where no answer could be read
 LIKED_FROM, DISLIKED_TO = 4, 2  # of 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shown:
     """An item as it stands on a page."""
 
@@ -33,10 +34,15 @@ class Shown:
     mean: str  # what others rated it, '' where that is hidden
     takers: str
 
-    @property
+    @cached_property
     def named(self) -> str:
         """Its title and categories, as memories name it."""
         return f"{self.title} [{', '.join(self.categories)}]" if self.categories else self.title
+
+    @cached_property
+    def line(self) -> str:
+        """What stands on a page after its letter."""
+        return prompt("item").render(item=self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +78,23 @@ class Agent:
     anchor: Anchor
     tally: Tally
     page: int = 0
+    system: Message = field(init=False)  # who the agent is and how it answers: the same in each of its prompts
 
-    @property
-    def system(self) -> Message:
-        """Return who the agent is and how it answers: the same in each of its prompts."""
-        return Message("system", prompt("person").render(persona=self.persona))
+    def __post_init__(self) -> None:
+        self.system = introduced(self.persona)
 
     async def look(self, model: ChatModel, shown: Sequence[Shown | None]) -> Deed:
         """Return what the agent does with a page; a place without an item is None."""
         self.page += 1
         places = [place for place, item in enumerate(shown) if item is not None]
-        bits = mix(mix(self.luck, self.page), np.array([ORDER, EXIT]))
-        order = np.random.default_rng(int(bits[0])).permutation(len(places))
+        bits = mix(mix(self.luck, self.page), CHANCES[: len(places) + 1])
+        order = np.argsort(bits[1:]).tolist()
         asked = {letter: places[row] for letter, row in zip(letters(len(places)), order, strict=True)}
         items = {letter: item for letter, place in asked.items() if (item := shown[place]) is not None}
         outcome = await self._ask(
             model, "page", self.page_text(items), PageAnswer, lambda answer: complaint(answer, tuple(asked))
         )
-        deed = self._deed(shown, asked, outcome, float(uniform(bits[1:])[0]))
+        deed = self._deed(shown, asked, outcome, float(uniform(bits[:1])[0]))
         self._remember(shown, deed)
         if deed.leaves:
             deed = await self._part(model, deed)
@@ -115,19 +120,9 @@ class Agent:
         """Return what the agent is told of a page, its items by their letters."""
         about = " ".join(item.named for item in items.values())
         beliefs = self.memory.beliefs()
-        recalled = [one for one in self.memory.recall(self.page - 1, about) if one.kind != "belief"]
-        rows = [
-            {
-                "letter": letter,
-                "title": item.title,
-                "categories": ", ".join(item.categories),
-                "text": item.text,
-                "mean": item.mean,
-                "takers": item.takers,
-            }
-            for letter, item in items.items()
-        ]
-        return prompt("page").render(beliefs=told(beliefs[-3:]), memories=told(recalled), number=self.page, items=rows)
+        recalled = [one for one in self.memory.recall(about) if one.kind != "belief"]
+        lines = "\n".join(f"{letter}. {item.line}" for letter, item in items.items())
+        return prompt("page").render(beliefs=told(beliefs[-3:]), memories=told(recalled), number=self.page, items=lines)
 
     def _deed(
         self, shown: Sequence[Shown | None], asked: Mapping[str, int], outcome: Outcome[PageAnswer], chance: float
@@ -182,7 +177,7 @@ class Agent:
             self.memory.write(self.page - 1, "feeling", f"was {mood} with the page: {deed.words}", 0.2 + 0.6 * strength)
 
     async def _reflect(self, model: ChatModel) -> None:
-        memories = self.memory.recall(self.page - 1, "", most=2 * self.memory.rules.recall)
+        memories = self.memory.recall("", most=2 * self.memory.rules.recall)
         outcome = await self._ask(model, "reflection", prompt("reflection").render(memories=told(memories)), Thought)
         if outcome.value is None:
             self.memory.gathered = 0.0
@@ -210,7 +205,13 @@ def answer_by_hand(persona: Persona, memory: Memory, asked: str) -> Question:
         memories=told([one for one in memory.records if one.kind != "belief"]),
         question=asked,
     )
-    return Question("by hand", (Message("system", prompt("person").render(persona=persona)), Message("user", text)))
+    return Question("by hand", (introduced(persona), Message("user", text)))
+
+
+@lru_cache(maxsize=100_000)
+def introduced(persona: Persona) -> Message:
+    """Return who an agent is and how it answers, as its prompts begin."""
+    return Message("system", prompt("person").render(persona=persona))
 
 
 def _grade(rating: int) -> Grade:

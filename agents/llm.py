@@ -121,7 +121,7 @@ class LLMPopulation:
             memory.write(number, "feeling", "was satisfied with the page, for there was something for me", 0.5)
             if memory.is_full_of_news:
                 memory.write(number, "belief", "I have had enough of what I have seen most of, for now.", 0.9)
-                asked.append(told(memory.recall(number, "", most=2 * self.rules.recall)))
+                asked.append(told(memory.recall("", most=2 * self.rules.recall)))
             if number == pages - 1:
                 asked.append(told(memory.records))
             calls += len(asked)

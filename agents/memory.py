@@ -11,6 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from simenv.errors import SimenvError
+
+LEAST = 0.01  # importance: below it nothing is told apart
+ANYWAY = 0.1  # relevance of a record that is about something else
 WORDS = re.compile(r"\w\w+")
 Kind = Literal["fact", "feeling", "belief"]
 
@@ -26,6 +30,14 @@ class Remembering:
     importance: float = 1.0
     relevance: float = 1.0
     reflect_after: float = 2.0  # importance gathered since the last reflection; infinite: never
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fading <= 1:
+            raise SimenvError(f"memory: fading is {self.fading}; it must be above 0 and at most 1")
+        if self.capacity < 1 or self.recall < 0:
+            raise SimenvError(f"memory: capacity is {self.capacity} and recall {self.recall}; at least 1, and 0")
+        if not min(self.recency, self.importance, self.relevance, self.reflect_after) >= 0:
+            raise SimenvError("memory: recency, importance, relevance and reflect_after must not be below 0")
 
 
 class Weights(Protocol):
@@ -73,6 +85,7 @@ class Remembered:
     text: str
     importance: float  # 0 to 1
     about: Mapping[str, float] = field(compare=False, hash=False)  # the weights of its words
+    lasting: float  # what recency and importance add to the logarithm of its score, but for what all share
 
 
 class Memory:
@@ -80,7 +93,9 @@ class Memory:
 
     def __init__(self, rules: Remembering, weights: Weights) -> None:
         self.rules, self.weights = rules, weights
+        self._fading, self._strength = rules.recency * math.log(rules.fading), rules.importance
         self.records: list[Remembered] = []
+        self._holders: dict[str, dict[int, float]] = {}  # by word, the records that hold it, and its weight there
         self.written = 0  # records ever
         self.gathered = 0.0  # importance since the last reflection
         self.news: list[tuple[int, Kind, str, float]] = []  # written since they were last taken
@@ -88,12 +103,17 @@ class Memory:
     def write(self, page: int, kind: Kind, text: str, importance: float) -> None:
         """Add a record, and forget the least of all if there are too many."""
         self.news.append((page, kind, text, round(importance, 4)))
-        record = Remembered(self.written, page, kind, text, importance, self.weights.vector(text))
+        # All records fade alike from page to page, so which of two is stronger never changes.
+        lasting = self._strength * math.log(max(importance, LEAST)) - self._fading * page
+        record = Remembered(self.written, page, kind, text, importance, self.weights.vector(text), lasting)
         self.written += 1
         self.records.append(record)
+        for word, weight in record.about.items():
+            self._holders.setdefault(word, {})[record.number] = weight
         self.gathered = 0.0 if kind == "belief" else self.gathered + importance
         if len(self.records) > self.rules.capacity:
-            self.records.remove(min(self.records, key=lambda one: (self._alive(one, page), one.number)))
+            scores = [one.lasting for one in self.records]
+            self._forget(self.records.pop(scores.index(min(scores))))  # the older of equals
 
     def take_news(self) -> str:
         """Return what was written since this was last asked, as JSON; `relive` takes it back."""
@@ -105,19 +125,27 @@ class Memory:
         for page, kind, text, importance in json.loads(told):
             self.write(page, kind, text, importance)
 
-    def recall(self, page: int, about: str, most: int | None = None) -> list[Remembered]:
+    def recall(self, about: str, most: int | None = None) -> list[Remembered]:
         """Return the records that score best for what this is about, the oldest first."""
-        rules, wanted = self.rules, self.weights.vector(about)
-        count = rules.recall if most is None else most
+        count = self.rules.recall if most is None else most
         if len(self.records) <= count:
             return list(self.records)
-        scored = []
-        for record in self.records:
-            match = sum(weight * record.about.get(word, 0.0) for word, weight in wanted.items())
-            score = self._alive(record, page) * (0.1 + 0.9 * match) ** rules.relevance
-            scored.append((score, record.number, record))
-        scored.sort(key=lambda one: one[:2], reverse=True)
-        return sorted((record for _, _, record in scored[:count]), key=lambda one: one.number)
+        power, match = self.rules.relevance, dict[int, float]()
+        for word, weight in self.weights.vector(about).items():
+            for number, theirs in self._holders.get(word, {}).items():
+                match[number] = match.get(number, 0.0) + weight * theirs
+        more = {number: power * math.log(ANYWAY + (1 - ANYWAY) * found) for number, found in match.items()}
+        none = power * math.log(ANYWAY)
+        scored = [(one.lasting + more.get(one.number, none), place) for place, one in enumerate(self.records)]
+        scored.sort()
+        return [self.records[place] for place in sorted(place for _, place in scored[len(scored) - count :])]
+
+    def _forget(self, record: Remembered) -> None:
+        for word in record.about:
+            holders = self._holders[word]
+            del holders[record.number]
+            if not holders:
+                del self._holders[word]
 
     def beliefs(self) -> list[Remembered]:
         """Return what the agent has come to believe, the oldest first."""
@@ -127,11 +155,6 @@ class Memory:
     def is_full_of_news(self) -> bool:
         """Whether enough has gathered to think it over."""
         return self.gathered >= self.rules.reflect_after
-
-    def _alive(self, record: Remembered, page: int) -> float:
-        rules = self.rules
-        recency = rules.fading ** max(page - record.page, 0)
-        return recency**rules.recency * max(record.importance, 0.01) ** rules.importance
 
 
 def told(records: Sequence[Remembered]) -> str:

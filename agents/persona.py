@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class Persona:
     dislikes: tuple[str, ...]
     habit: str  # how he rates
     about: str  # demographics, where the data have them
-    usual: Mapping[str, float]  # his categories and their share, recent ones weighing more
+    usual: Mapping[str, float] = field(hash=False)  # his categories and their share, recent ones weighing more
     length: int  # rows of his history
 
     def plain(self) -> dict[str, Any]:

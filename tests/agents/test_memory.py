@@ -19,7 +19,7 @@ def test_few_records_all_come_back_the_oldest_first():
     mine = memory(recall=3)
     for page, text in enumerate(["one", "two", "three"]):
         mine.write(page, "fact", text, 0.5)
-    assert texts(mine.recall(3, "whatever")) == ["one", "two", "three"]
+    assert texts(mine.recall("whatever")) == ["one", "two", "three"]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_each_part_of_the_score_counts(rules: dict, wanted: list[str]):
     mine.write(1, "fact", "took Iron Sea [War]", 0.9)
     mine.write(2, "fact", "took Last Laugh [Comedy]", 0.1)
 
-    assert texts(mine.recall(3, "a train through the night: drama")) == wanted
+    assert texts(mine.recall("a train through the night: drama")) == wanted
 
 
 def test_beyond_its_capacity_the_least_is_forgotten():
@@ -70,7 +70,7 @@ def test_a_memory_that_is_relived_page_by_page_is_the_same():
     assert again.records == mine.records
     assert again.written == mine.written == 5
     assert again.gathered == mine.gathered
-    assert again.recall(4, "war at sea") == mine.recall(4, "war at sea")
+    assert again.recall("war at sea") == mine.recall("war at sea")
     assert mine.take_news() == "[]"
 
 
