@@ -13,11 +13,15 @@ import re
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
 
 from simenv.agents.llm import LLMPopulation
+from simenv.chat.model import Question
+from simenv.chat.scripted import Scripted
 from simenv.films import films_world
 from simenv.loop import PageLoop
 from simenv.play import play
@@ -44,6 +48,14 @@ def main() -> None:
         for _ in range(told.rounds):
             with_server(slots, partial(measure, slots=slots, users=users, found=figures))
         update("asking", "make bench-asking", rows(figures, slots), f"{slots} at once: ")
+    shares = prefix_shares(min(told.users, 200))
+    note = "of a page's prompt, what the page before began with alike: servers need not read it again"
+    update(
+        "asking",
+        "make bench-asking",
+        [row("prompts: share of a common prefix", shares, "share", note=note)],
+        "prompts: ",
+    )
 
 
 def measure(url: str, *, slots: int, users: int, found: dict[str, list[Found]]) -> None:
@@ -79,6 +91,35 @@ def agents(url: str, slots: int, users: int, path: str) -> tuple[Found, list[byt
     size = len(json.dumps(text.plain())) + 2500
     population.close()
     return {"calls": calls, "rate": calls / seconds, "cpu": 1000 * spent / calls}, [b"x" * size] * calls
+
+
+class Heard(Scripted):
+    """The stand-in, which stays and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prompts: dict[tuple[str, int], list[str]] = {}
+
+    def answer(self, question: Question) -> dict[str, Any]:
+        """Return its answer, but for leaving."""
+        if question.kind == "page":
+            text = "".join(message.text for message in question.messages)
+            self.prompts.setdefault((question.messages[0].text, question.draw), []).append(text)
+        return super().answer(question) | ({"then": "stay"} if question.kind == "page" else {})
+
+
+def prefix_shares(users: int) -> list[float]:
+    """Return, for each two successive prompts of an agent, how much of the second the first begins with."""
+    split = leave_one_out(films_world(users=users, items=1000).dataset)
+    model, policy = Heard(), Random()
+    population = LLMPopulation(model=model)
+    population.fit(split.train)
+    policy.fit(split.train)
+    loop = PageLoop(split.train, population, page_size=PAGE_SIZE, max_pages=PAGES)
+    for _ in play(loop, policy, np.arange(users), 0, batch_size=users):
+        pass
+    pairs = [pair for mine in model.prompts.values() for pair in pairwise(mine)]
+    return [len(commonprefix(pair)) / len(pair[1]) for pair in pairs]  # noqa: RUF071  (letter by letter is meant)
 
 
 async def plain(url: str, slots: int, prompts: list[bytes]) -> None:
