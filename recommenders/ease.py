@@ -43,8 +43,9 @@ class Ease(Recommender):
         if self.modesty:
             counts = np.diff(seen.indptr)
             usual = float(counts[counts > 0].mean()) if counts.any() else 1.0
-            seen.data = np.repeat((usual / np.maximum(counts, 1)) ** np.float32(self.modesty / 2), counts)
-        gram = (seen.T @ seen).toarray(order="C").astype(np.float32, copy=False)
+            weights = (usual / np.maximum(counts, 1)) ** (self.modesty / 2)
+            seen.data = np.repeat(weights.astype(np.float32), counts)
+        gram = (seen.T @ seen).toarray(order="C")
         gram[np.diag_indices(count)] += self.regularisation
         # Its turn is what LAPACK takes as it lies; what is the lower half there is the upper half here.
         factor, failed = linalg.lapack.spotrf(gram.T, lower=1, clean=0, overwrite_a=1)
