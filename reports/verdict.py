@@ -66,6 +66,10 @@ def trust(manifest: Mapping[str, Any]) -> Note:
     word = word if word in TRUST else "not measured"
     text, tone = TRUST[word]
     note = "" if word == "not measured" else str(fidelity.get("note") or "")
+    population = manifest.get("population")
+    model = population.get("model") if isinstance(population, Mapping) else None
+    if isinstance(model, Mapping) and model.get("kind") == "scripted":
+        text = f"Played by a scripted stand-in, no language model. {text}"
     return Note(f"fidelity: {word}", text, tone, without_paths(note))
 
 

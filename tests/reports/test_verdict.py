@@ -71,3 +71,12 @@ def test_the_notes_of_a_fidelity_check_come_along(make_run: MakeRun):
 
     assert found.trust.word == "fidelity: warn"
     assert found.trust.detail == "see a.json"
+
+
+def test_a_stand_in_is_called_one(make_run: MakeRun):
+    played = make_run(population={"name": "llm", "model": {"kind": "scripted", "seed": 0}})
+    assert verdict(played).trust.text.startswith(
+        "Played by a scripted stand-in, no language model. These users have not"
+    )
+    asked = make_run(population={"name": "llm", "model": {"model": "mine"}})
+    assert "stand-in" not in verdict(asked).trust.text
