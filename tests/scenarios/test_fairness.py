@@ -40,7 +40,7 @@ def test_an_oracles_page_is_the_same_in_every_company():
 
 
 def test_ease_wants_a_regularisation():
-    with pytest.raises(SimenvError, match="must be above 0"):
+    with pytest.raises(SimenvError, match="regularisation is 0; it must be a number, above 0"):
         Ease(regularisation=0)
 
 
