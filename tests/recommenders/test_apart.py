@@ -82,6 +82,11 @@ class Checked(PolicyChecks):
         for context in self.contexts():
             assert np.array_equal(self.policy().recommend(context, 5), other.recommend(context, 5))
 
+    def test_saved_and_loaded_it_shows_the_same(self, tmp_path: Path) -> None:
+        """It says that it cannot be."""
+        with pytest.raises(SimenvError, match="can only be pickled"):
+            save_policy(self.policy(), tmp_path / "kept")
+
 
 if "lenskit" in INSTALLED:
 
