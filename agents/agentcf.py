@@ -28,9 +28,8 @@ from .tally import Tally
 
 MOST_WORDS = 180  # of a user's introduction
 START = "I like this kind of thing, and I do not know yet what I like most."
-Mode = Literal[
-    "B", "B+R", "B+H"
-]  # his latest introduction alone; with the earlier one nearest to what is asked; with his history
+# By his latest introduction alone; with the earlier one nearest to what is asked; with the titles of his history.
+Mode = Literal["B", "B+R", "B+H"]
 
 
 @dataclass(slots=True)
@@ -83,11 +82,7 @@ class AgentCF:
             for pair in some:
                 for item in (pair.taken, pair.left):
                     self.item(item)
-            crowd: Crowd[int, bool] = Crowd()
-            crowd.start((place, self._play(pair)) for place, pair in enumerate(some))
-            found: dict[int, bool] = {}
-            while len(found) < len(some):
-                found |= dict(crowd.ended())
+            found = Crowd[int, bool]().all((place, self._play(pair)) for place, pair in enumerate(some))
             self.right += [found[place] for place in range(len(some))]
 
     def item(self, item: int) -> ItemMemory:
@@ -102,14 +97,8 @@ class AgentCF:
 
     def rank(self, users: IntArray, candidates: IntArray, mode: Mode = "B") -> IntArray:
         """Return each user's candidates [U, C], the most wanted first; unread answers leave them in a drawn order."""
-        crowd: Crowd[int, IntArray] = Crowd()
-        crowd.start(
-            (place, self._rank(int(user), row, mode))
-            for place, (user, row) in enumerate(zip(users, candidates, strict=True))
-        )
-        found: dict[int, IntArray] = {}
-        while len(found) < len(users):
-            found |= dict(crowd.ended())
+        asked = enumerate(zip(users.tolist(), candidates, strict=True))
+        found = Crowd[int, IntArray]().all((place, self._rank(user, row, mode)) for place, (user, row) in asked)
         return np.stack([found[place] for place in range(len(users))])
 
     def _pairs(self, dataset: Dataset, users: IntArray, shuffle: bool) -> Any:

@@ -40,6 +40,14 @@ class Crowd(Generic[Name, Found]):
             self.stop()
             raise
 
+    def all(self, deeds: Iterable[tuple[Name, Coroutine[Any, Any, Found]]]) -> dict[Name, Found]:
+        """Return what each of these comes to, by its name, once the last has ended; no other is under way."""
+        some, found = list(deeds), dict[Name, Found]()
+        self.start(some)
+        while len(found) < len(some):
+            found |= dict(self.ended())
+        return found
+
     def stop(self) -> None:
         """Stop all that run, and forget them."""
         asyncio.run_coroutine_threadsafe(self._cancel(), the_loop()).result()

@@ -14,17 +14,11 @@ async def after(event: asyncio.Event | None, found: int) -> int:
     return found
 
 
-def all_of(crowd: Crowd[str, int], count: int) -> dict[str, int]:
-    found: dict[str, int] = {}
-    while len(found) < count:
-        found |= dict(crowd.ended())
-    return found
-
-
 def test_each_comes_by_its_name():
     crowd: Crowd[str, int] = Crowd()
-    crowd.start((str(number), after(None, number)) for number in range(100))
-    assert all_of(crowd, 100) == {str(number): number for number in range(100)}
+    found = crowd.all((str(number), after(None, number)) for number in range(100))
+    assert found == {str(number): number for number in range(100)}
+    assert crowd.all([]) == {}
 
 
 def test_nobody_waits_for_the_slowest():
