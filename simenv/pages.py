@@ -51,7 +51,7 @@ class Reaction:
     causes: WordArray  # [B], why they left; '' for those who stay
     known: BoolArray | None = None  # [B, K], False where the answer is a guess; None where all are known
     words: Sequence[str | None] | None = None  # [B], what they say, where they have words
-    readings: WordArray | None = None  # [B], how their answer was read: plain, mended, repaired or failed
+    readings: WordArray | None = None  # [B], how their answer was read: one of `asking.How`
     remembered: Sequence[str | None] | None = None  # [B], what was written to memory at this page, as JSON
     verdicts: FloatArray | None = None  # [B], what they say of the policy once they left, 1 to 10; NaN for others
 

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar
@@ -13,12 +13,13 @@ from pydantic import BaseModel, ValidationError
 
 from simenv.errors import ChatError
 
+from .decisions import Chances, heard
 from .faults import DeadEnd
-from .model import Answer, ChatModel, Message, Question
+from .model import Answer, ChatModel, Decision, Message, Question
 from .ways import strict
 
 Form = TypeVar("Form", bound=BaseModel)
-How = Literal["plain", "mended", "repaired", "failed"]
+How = Literal["plain", "mended", "repaired", "decided", "partly", "failed"]
 
 SHOWN = 2_000  # characters of an answer that are shown again when asking for another
 MENDABLE = 20_000  # characters; mending longer ones takes seconds, and no decision is as long
@@ -39,21 +40,41 @@ class Outcome(Generic[Form]):
     seconds: float = 0.0
     text: str = ""  # of the last answer
     complaint: str | None = None  # what was wrong with the last answer that was not taken
+    lost: int = 0  # of typed decisions, those that were refused or got no probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Typed(Generic[Form]):
+    """A form as decisions, for models that take them, and what their probabilities come to.
+
+    `settle` is told None of a decision that got none, and may return None where it makes nothing of what is left.
+    """
+
+    decisions: tuple[Decision, ...]
+    settle: Callable[[Sequence[Chances | None]], Form | None]
 
 
 async def ask(
-    model: ChatModel, question: Question, form: type[Form], check: Callable[[Form], str | None] | None = None
+    model: ChatModel,
+    question: Question,
+    form: type[Form],
+    check: Callable[[Form], str | None] | None = None,
+    typed: Typed[Form] | None = None,
 ) -> Outcome[Form]:
     """Return an answer of this form, or say that there is none.
 
     `check` complains in words of a value that has the form but makes no sense. The model gets one turn to repair what
-    was wrong. Only what no question could get past is raised: a dead end, or a spent budget.
+    was wrong; who answers decisions gets none, for there is nothing to read wrongly. Only what no question could get
+    past is raised: a dead end, or a spent budget.
     """
-    if question.schema is None:
-        question = replace(question, schema=schema_of(form))
+    decisions = question.decisions if typed is None else typed.decisions
+    if question.schema is None or decisions is not question.decisions:
+        question = replace(question, schema=question.schema or schema_of(form), decisions=decisions)
     spent: list[Answer] = []
     try:
         spent.append(await model.ask(question))
+        if typed is not None and (chances := heard(spent[0].text, decisions)) is not None:
+            return _settled(typed, chances, spent)
         reading = read(spent[0].text, form, check, spent[0].cut)
         if reading.value is not None:
             return _outcome(reading, "mended" if reading.mended else "plain", spent)
@@ -100,11 +121,19 @@ def schema_of(form: type[BaseModel]) -> dict[str, Any]:
     return strict(form.model_json_schema())
 
 
+def _settled(typed: Typed[Form], chances: Sequence[Chances | None], spent: list[Answer]) -> Outcome[Form]:
+    """Return what decisions come to, and how many of them had to do without."""
+    value, lost = typed.settle(chances), sum(one is None for one in chances)
+    told = f"{lost} of {len(chances)} decisions were refused or got no probabilities" if lost else None
+    how: How = "failed" if value is None else "partly" if lost else "decided"
+    return replace(_outcome(Reading(value, told), how, spent), lost=lost)
+
+
 def _again(question: Question, text: str, complaint: str) -> Question:
     """Return the question that asks for a repair."""
     told = f"That answer cannot be used: {complaint}. Answer again with one JSON object of the form asked for, no more."
     turns = (Message("assistant", text[:SHOWN] or "(no answer)"), Message("user", told))
-    return replace(question, messages=question.messages + turns)
+    return replace(question, messages=question.messages + turns, decisions=())
 
 
 def _said(text: str) -> str:

@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .model import Question
+from .decisions import in_request, parts, said
+from .model import Decision, Question
+from .once import Once
 from .ways import Way, way_fields, words
 
 HELD = 256  # endings kept; a run has some ten
@@ -23,6 +25,9 @@ class Bodies:
         self._constant = ({} if temperature is None else {"temperature": temperature}) | dict(extra)
         self._head = f'{{"model":{_dumps(model)},"messages":['
         self._endings: dict[tuple[int, str, int, Way | None, str], tuple[object, str, str]] = {}
+        self._asked: Once[tuple[Decision, ...], list[str]] = Once(
+            lambda some: [_dumps(list(map(in_request, part))) for part in parts(some)]
+        )
 
     def fields(self, question: Question, way: Way | None) -> dict[str, Any]:
         """Return the request."""
@@ -42,6 +47,22 @@ class Bodies:
         end = f',"seed":{question.draw}}}' if self.seed else "}"
         # A lone surrogate is no text that an endpoint could read.
         return f"{self._head}{','.join(turns)}],{rest}{end}".encode("utf-8", "replace")
+
+    def decision_fields(self, question: Question) -> list[dict[str, Any]]:
+        """Return the requests for a question's decisions, with as many as one takes in each.
+
+        They hold nothing of what concerns words: no temperature, no seed, nothing extra.
+        """
+        about = said(question).encode("utf-8", "replace").decode()
+        return [
+            {"model": self.model, "input": about, "questions": list(map(in_request, part))}
+            for part in parts(question.decisions)
+        ]
+
+    def pack_decisions(self, question: Question) -> list[bytes]:
+        """Return the same requests as bytes."""
+        begin = f'{{"model":{_dumps(self.model)},"input":{_dumps(said(question))},"questions":'
+        return [f"{begin}{part}}}".encode("utf-8", "replace") for part in self._asked(question.decisions)]
 
     def _rest(self, question: Question, way: Way | None) -> dict[str, Any]:
         return {self.limit: question.most_tokens} | self._constant | way_fields(way, question)

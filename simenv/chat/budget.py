@@ -9,7 +9,9 @@ from typing import Any
 
 from simenv.errors import BudgetSpent, ScenarioError
 
-from .model import Answer, ChatModel, Question
+from .decisions import in_request, is_decided, parts
+from .model import Answer, ChatModel, Decision, Question
+from .once import Once
 
 MILLION = 1_000_000
 TURN = 8  # bytes for what marks a turn
@@ -69,10 +71,12 @@ class Budget:
 
     async def _ask(self, model: ChatModel, question: Question) -> Answer:
         size, queue = _bytes(question), self._queued()
-        worst = await self._set_aside(size, question.most_tokens, queue)
+        # Whether decisions are asked for is only known when they are answered.
+        most = max(size, _bytes_of_decisions(question)) if question.decisions else size
+        worst = await self._set_aside(most, question.most_tokens, queue)
         try:
             answer = await model.ask(question)
-            self._count(answer, size)
+            self._count(answer, most if question.decisions and is_decided(answer.text) else size)
             return answer
         finally:
             self._move(worst, -1)
@@ -166,5 +170,16 @@ class Budgeted:
 
 def _bytes(question: Question) -> int:
     """Return the length of a question, its schema included."""
-    said = sum(len(message.text.encode("utf-8", "replace")) + TURN for message in question.messages)
-    return said + (len(str(question.schema)) if question.schema else 0)
+    return _bytes_said(question) + (len(str(question.schema)) if question.schema else 0)
+
+
+def _bytes_said(question: Question) -> int:
+    return sum(len(message.text.encode("utf-8", "replace")) + TURN for message in question.messages)
+
+
+def _bytes_of_decisions(question: Question) -> int:
+    """Return the length of a question's decisions, with what they are about in each request."""
+    return len(parts(question.decisions)) * _bytes_said(question) + _bytes_asked(question.decisions)
+
+
+_bytes_asked: Once[tuple[Decision, ...], int] = Once(lambda some: sum(len(str(in_request(one))) for one in some))

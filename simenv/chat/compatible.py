@@ -34,6 +34,12 @@ class Compatible(Endpoint["AsyncOpenAI"]):
         asked = client.chat.completions.with_raw_response
         return await self._exchange(asked.create(model=fields.pop("model"), messages=messages, extra_body=fields))
 
+    async def _post_decisions(self, client: "AsyncOpenAI", question: Question, part: int) -> Reply:
+        asked = getattr(client, "decisions", None)
+        if asked is None:
+            return Reply(501, {}, b"this version of openai takes no decisions; 3.52 does")
+        return await self._exchange(asked.with_raw_response.create(**self._bodies.decision_fields(question)[part]))
+
     async def _models(self, client: "AsyncOpenAI") -> bytes:
         try:
             reply = await self._exchange(client.models.with_raw_response.list())

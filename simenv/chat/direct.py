@@ -44,6 +44,9 @@ class Direct(Endpoint[aiohttp.ClientSession]):
         body = self._bodies.pack(question, way)
         return await self._exchange(client, "POST", "/chat/completions", body)
 
+    async def _post_decisions(self, client: aiohttp.ClientSession, question: Question, part: int) -> Reply:
+        return await self._exchange(client, "POST", "/decisions", self._bodies.pack_decisions(question)[part])
+
     async def _models(self, client: aiohttp.ClientSession) -> bytes:
         with contextlib.suppress(Passing):
             reply = await self._exchange(client, "GET", "/models", None)

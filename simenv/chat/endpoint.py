@@ -6,7 +6,6 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -14,10 +13,13 @@ from urllib.parse import urlsplit
 from simenv.errors import ChatError, ScenarioError
 
 from .bodies import Bodies
+from .decisions import decided, heard, parts
+from .decisions import probe as probe_decisions
 from .faults import DeadEnd, Passing, Refused
+from .finding import Finding
 from .key import VARIABLE, Key
 from .model import Answer, Question
-from .replies import answer_of, complaint, fault_of, models_of
+from .replies import AGAIN, answer_of, complaint, fault_of, models_of
 from .ways import Way, obeyed, probe
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,9 @@ class Endpoint(ABC, Generic[Client]):
 
     `base_url` is OPENAI_BASE_URL unless given, and the key is always OPENAI_API_KEY. Never more than `slots` requests
     are on their way. `seed` sends the draw as the seed, `extra` whatever else the endpoint wants in every request.
-    Of several `ways` to ask for a form the first that a probe finds obeyed is used; `way` tells which.
+    Of several `ways` to ask for a form the first that a probe finds obeyed is used; `way` tells which. Decisions are
+    beside them, asked where the probe of `/decisions` is answered as it should be, which `decides` tells; alone among
+    the ways they are asked without a probe, and what names none in words.
     """
 
     def __init__(
@@ -69,14 +73,26 @@ class Endpoint(ABC, Generic[Client]):
         self.ways = tuple(way for way in Way if way in ways)
         if not self.ways or set(ways) - set(Way):
             raise ScenarioError(f"ways are {', '.join(Way)}, at least one of them, not {', '.join(ways) or 'none'}")
-        self.way = self.ways[0] if len(self.ways) == 1 else None
+        self._in_words = tuple(way for way in self.ways if way is not Way.DECISIONS) or (Way.JSON,)
+        self._way: Finding[Way] = Finding(self._in_words[0] if len(self._in_words) == 1 else None)
+        pinned = self.ways == (Way.DECISIONS,)
+        self._decides = Finding(None if Way.DECISIONS in self.ways and not pinned else pinned)
         self.slots, self.timeout, self.extra = slots, timeout, dict(extra or {})
         self.base_url = _address(base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1")
         self._bodies = Bodies(model, self.temperature, seed, self.extra)
         self._key = Key()
         self._held: Line[Client] | None = None
-        self._probing: asyncio.Future[ChatError | None] | None = None
         self._told: set[str] = set()  # of trouble on the way
+
+    @property
+    def way(self) -> Way | None:
+        """Return how a form is asked for in words; None before it is known."""
+        return self._way.value
+
+    @property
+    def decides(self) -> bool | None:
+        """Return whether decisions are asked for; None before it is known."""
+        return self._decides.value
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -88,9 +104,11 @@ class Endpoint(ABC, Generic[Client]):
     async def ask(self, question: Question) -> Answer:
         """Return the answer, or raise Passing, Refused or DeadEnd."""
         line = self._line()
+        if question.decisions and await self._decides.get(lambda: self._probe_decisions(line)):
+            return await self._decide(line, question)
         if question.schema is None:
             return await self._ask(line, question, None)
-        return await self._ask(line, question, self.way or await self._find_way(line))
+        return await self._ask(line, question, await self._way.get(lambda: self._probe(line)))
 
     async def close(self) -> None:
         """Close the connections; those of another loop went with it."""
@@ -111,6 +129,10 @@ class Endpoint(ABC, Generic[Client]):
         """Send a question and return what came back, or raise Passing."""
 
     @abstractmethod
+    async def _post_decisions(self, client: Client, question: Question, part: int) -> Reply:
+        """Send one request of those for a question's decisions and return what came back, or raise Passing."""
+
+    @abstractmethod
     async def _models(self, client: Client) -> bytes:
         """Return what `/models` answers, nothing where it does not."""
 
@@ -118,7 +140,8 @@ class Endpoint(ABC, Generic[Client]):
         loop = asyncio.get_running_loop()
         if self._held is None or self._held.loop is not loop:
             self._held = Line(loop, self._connect(), asyncio.Semaphore(self.slots))
-            self._probing = None
+            self._way.forget()
+            self._decides.forget()
         return self._held
 
     async def _ask(self, line: Line[Client], question: Question, way: Way | None) -> Answer:
@@ -133,7 +156,21 @@ class Endpoint(ABC, Generic[Client]):
             return await self._ask(line, question, way)
         raise await self._fault(line, replace(reply, body=self._key.hide(reply.body)))
 
-    async def _fault(self, line: Line[Client], reply: Reply) -> ChatError:
+    async def _decide(self, line: Line[Client], question: Question) -> Answer:
+        started, bodies = time.perf_counter(), []
+        for part in range(len(parts(question.decisions))):
+            reply = await self._decide_part(line, question, part)
+            if reply.status != 200:
+                raise await self._fault(line, reply, "typed decisions")
+            bodies.append(reply.body)
+        return decided(bodies, question.decisions, time.perf_counter() - started)
+
+    async def _decide_part(self, line: Line[Client], question: Question, part: int) -> Reply:
+        async with line.slots:
+            reply = await self._post_decisions(line.client, question, part)
+        return replace(reply, body=self._key.hide(reply.body))
+
+    async def _fault(self, line: Line[Client], reply: Reply, what: str = "chat completions") -> ChatError:
         """Return what a status other than 200 means, and what would be right."""
         told = f"HTTP {reply.status}: {complaint(reply.body)}"
         if reply.status in (401, 403):
@@ -147,7 +184,7 @@ class Endpoint(ABC, Generic[Client]):
                 return DeadEnd(f"{self.base_url} knows no model '{self.model}'; it has {there}")
             if unknown:
                 return DeadEnd(f"{self.base_url} knows no model '{self.model}' ({told})")
-            return DeadEnd(f"{self.base_url} has no chat completions ({told}); such an address mostly ends with /v1")
+            return DeadEnd(f"{self.base_url} has no {what} ({told}); such an address mostly ends with /v1")
         return fault_of(reply.status, reply.headers, reply.body)
 
     def _trouble(self, what: str) -> Passing:
@@ -159,39 +196,33 @@ class Endpoint(ABC, Generic[Client]):
         self._told.add(what)
         return Passing(f"the endpoint {what}")
 
-    async def _find_way(self, line: Line[Client]) -> Way:
-        """Return the way that a probe settled, made by the first who asks; who waits for it shares its failure."""
-        while self.way is None:
-            if self._probing is None:
-                await self._settle(line)
-            elif (trouble := await asyncio.shield(self._probing)) is not None:
-                raise copy(trouble)
-        return self.way
-
-    async def _settle(self, line: Line[Client]) -> None:
-        probing = self._probing = line.loop.create_future()
-        trouble: ChatError | None = None
-        try:
-            self.way = await self._probe(line)
-            log.info("%s: the form of an answer is asked for by %s", self.model, self.way)
-        except ChatError as error:
-            trouble = error
-            raise
-        finally:
-            self._probing = None
-            probing.set_result(trouble)
-
     async def _probe(self, line: Line[Client]) -> Way:
         """Return the first way that is obeyed; the last is taken as it is."""
         broke = False
-        for way in self.ways[:-1]:
+        for way in self._in_words[:-1]:
             obeys = await self._obeys(line, way)
             if obeys:
-                return way
+                return self._found(way)
             broke |= obeys is None
         if broke:  # by the form that it was asked for, or is it ill? Then this raises, and nothing is settled.
             await self._ask(line, replace(probe(16), schema=None), None)
-        return self.ways[-1]
+        return self._found(self._in_words[-1])
+
+    def _found(self, way: Way) -> Way:
+        log.info("%s: the form of an answer is asked for by %s", self.model, way)
+        return way
+
+    async def _probe_decisions(self, line: Line[Client]) -> bool:
+        """Return whether decisions are answered as they should be; where they are not, one request has told."""
+        asked = probe_decisions()
+        reply = await self._decide_part(line, asked, 0)
+        if reply.status in AGAIN or reply.status > 501:
+            raise fault_of(reply.status, reply.headers, reply.body)
+        if reply.status == 500:  # by what it was asked for, or is it ill? Then this raises, and nothing is settled.
+            await self._ask(line, replace(probe(16), schema=None), None)
+        takes = reply.status == 200 and _answers_all(reply.body, asked)
+        log.info("%s: typed decisions are %s", self.model, "answered" if takes else "not answered")
+        return takes
 
     async def _obeys(self, line: Line[Client], way: Way) -> bool | None:
         """Return whether the endpoint obeys a way; None where it breaks when asked that way."""
@@ -211,6 +242,14 @@ class Endpoint(ABC, Generic[Client]):
             if not answer.cut:
                 return False
         return False
+
+
+def _answers_all(body: bytes, asked: Question) -> bool:
+    try:
+        found = heard(decided([body], asked.decisions, 0.0).text, asked.decisions)
+    except Passing:
+        return False
+    return found is not None and None not in found
 
 
 def _address(url: str) -> str:

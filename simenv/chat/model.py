@@ -14,14 +14,34 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """A question that has few answers, each of which gets a probability."""
+
+    name: str
+    kind: Literal["predicate", "choice", "score"]
+    text: str  # the question; of a predicate what may be true
+    options: tuple[str, ...] = ()  # to choose from, or the levels of a score, lowest first; a predicate has none
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """Return what it may come to."""
+        return self.options or ("true", "false")
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """What a model is asked: a conversation, and the form of the answer."""
+    """What a model is asked: a conversation, and the form of the answer.
+
+    A model that takes typed decisions may answer these instead, with probabilities and nothing else; keep them as one
+    object for many questions, since what is made of them is held by it.
+    """
 
     kind: str  # such as 'page' or 'interview': answers are counted by it
     messages: tuple[Message, ...]
     schema: Mapping[str, Any] | None = field(default=None, hash=False)  # JSON schema of the answer; None: plain text
     draw: int = 0  # tells draws of the same question apart; the same draw is the same answer
     most_tokens: int = 1024  # of the answer
+    decisions: tuple[Decision, ...] = field(default=(), hash=False)
 
 
 @dataclass(frozen=True, slots=True)

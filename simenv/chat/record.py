@@ -9,14 +9,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from simenv.errors import ChatError, RunError
 
 from .faults import DeadEnd, Refused
-from .model import Answer, ChatModel, Question
+from .model import Answer, ChatModel, Decision, Question
+from .once import Once
 
 APPLICATION, VERSION = 0x53494D45, 1  # of the file: "SIME", and what its columns are
 TABLE = """CREATE TABLE IF NOT EXISTS answers (
@@ -219,7 +220,8 @@ class Keys:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = hashlib.blake2b(_canonical(sorted(settings.items())), digest_size=16)
-        self._schemas: dict[int, tuple[object, bytes]] = {}  # by identity, which holds while they are held here
+        self._schema: Once[Mapping[str, Any] | None, bytes] = Once(_canonical)
+        self._decisions: Once[tuple[Decision, ...], bytes] = Once(lambda some: _canonical(list(map(astuple, some))))
 
     def of(self, question: Question) -> bytes:
         """Return the key; the kind is no part of it."""
@@ -227,15 +229,9 @@ class Keys:
         digest = self._settings.copy()
         digest.update(_canonical([turns, question.most_tokens, question.draw]))
         digest.update(self._schema(question.schema))
+        if question.decisions:
+            digest.update(self._decisions(question.decisions))
         return digest.digest()
-
-    def _schema(self, schema: Mapping[str, Any] | None) -> bytes:
-        held = self._schemas.get(id(schema))
-        if held is None:
-            if len(self._schemas) >= 256:
-                self._schemas.clear()
-            held = self._schemas[id(schema)] = (schema, _canonical(schema))
-        return held[1]
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -22,7 +22,7 @@ def answer_of(body: bytes, seconds: float) -> Answer:
         choice = reply["choices"][0]
         usage = reply.get("usage") or {}
         text, cut = _text(choice["message"]), choice.get("finish_reason") == "length"
-        return Answer(text, _tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens"), seconds, cut)
+        return Answer(text, tokens(usage, "prompt_tokens"), tokens(usage, "completion_tokens"), seconds, cut)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         pass  # raised below, where no chain holds the body
     if not body.strip():
@@ -30,7 +30,7 @@ def answer_of(body: bytes, seconds: float) -> Answer:
     raise Passing(f"the endpoint answered with no chat completion: {complaint(body)}")
 
 
-def _tokens(usage: Mapping[str, Any], name: str) -> int:
+def tokens(usage: Mapping[str, Any], name: str) -> int:
     """Return a count of tokens, 0 where none is told that could be one."""
     told = usage.get(name)
     return told if isinstance(told, int) and 0 <= told < 2**31 else 0

@@ -12,10 +12,11 @@ from .model import Message, Question
 class Way(StrEnum):
     """How the form of an answer is asked for, best first.
 
-    What is missing is a way by typed decisions (`/v1/decisions`, `/v1/systemone`): it answers with probabilities
-    rather than text, so it needs an answer of its own beside `Answer`, and the shapes still differ between hosts.
+    Decisions are for questions that name some, and give probabilities; the other ways give words, and one of them is
+    found for the questions that are left.
     """
 
+    DECISIONS = "decisions"  # typed, in requests to /decisions
     SCHEMA = "schema"  # response_format of type json_schema, strict
     TOOL = "tool"  # a call of one tool is forced, whose arguments have the schema
     JSON = "json"  # in words

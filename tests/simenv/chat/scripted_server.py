@@ -42,6 +42,34 @@ def smallest(schema: Body) -> Any:
     return {"integer": schema.get("minimum", 0), "number": 0.5, "boolean": True, "array": []}.get(schema["type"], "x")
 
 
+def deciding(body: Body, chances: Callable[[str, list[str]], list[float] | None] | None = None) -> Body:
+    """Return decisions: of each, by its name and outcomes, these probabilities, or equal ones; none is a refusal."""
+    answers = []
+    for asked in body["questions"]:
+        options = [one["value"] for one in asked.get("choices", ())] or [
+            one["label"] for one in asked.get("levels", ())
+        ]
+        told = chances(asked["name"], options) if chances else [1 / max(len(options), 2)] * len(options)
+        answers.append(decision(asked["name"], asked["type"], options, told))
+    usage = {"input_tokens": 90, "output_tokens": 2, "total_tokens": 92}
+    return {"model": body["model"], "answers": answers, "usage": usage}
+
+
+def decision(name: str, kind: str, options: list[str], chances: list[float] | None) -> Body:
+    """Return one decision as an endpoint answers it."""
+    told = {"name": name, "type": kind}
+    if chances is None:
+        return told | {"type": "refusal"}
+    if kind == "predicate":
+        return told | {"probability": chances[0] if chances else 0.5}
+    each = list(zip(options, chances, strict=True))
+    if kind == "choice":
+        likely = [{"value": option, "probability": chance} for option, chance in each]
+        return told | {"choice": options[0], "confidence": 0.5, "probabilities": likely}
+    likely = [{"label": option, "probability": chance, "value": place} for place, (option, chance) in enumerate(each)]
+    return told | {"score": 1.0, "confidence": 0.5, "probabilities": likely}
+
+
 class ScriptedServer:
     """Answers in a thread of its own; `answer` says what, `faults` come before that, one a request."""
 
@@ -51,6 +79,8 @@ class ScriptedServer:
         self.always: Callable[[web.Request], Any] | None = None  # a fault that stays
         self.takes = {"response_format", "tools"}  # the ways it obeys; others are ignored, as many servers do
         self.refuses: dict[str, int] = {}  # the ways it refuses, and with what status
+        self.decides: Callable[[Body], Body] | None = None  # what it answers to decisions; None: it knows of none
+        self.deciding = 0  # requests to the path of decisions, whether it knows of them or not
         self.models = ["scripted"]
         self.delay = 0.0  # seconds
         self.bodies: list[bytes] = []  # as they came
@@ -75,7 +105,9 @@ class ScriptedServer:
     @property
     def asked(self) -> list[Body]:
         """Return what was asked, without the probes."""
-        return [body for body in self.requests if "colour of the rainbow" not in body["messages"][0]["content"]]
+        return [
+            body for body in self.requests if "rainbow" not in (body.get("input") or body["messages"][0]["content"])
+        ]
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -84,6 +116,7 @@ class ScriptedServer:
     def _run(self) -> None:
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/decisions", self._decisions)
         app.router.add_get("/v1/models", self._models)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
@@ -111,6 +144,12 @@ class ScriptedServer:
         finally:
             self.in_flight -= 1
 
+    async def _decisions(self, request: web.Request) -> web.StreamResponse:
+        self.deciding += 1
+        if self.decides is None:
+            return web.Response(status=404, text="404: Not Found")
+        return await self._chat(request)
+
     async def _reply(self, request: web.Request, body: Body) -> web.StreamResponse:
         fault = self.faults.pop(0) if self.faults else self.always
         if fault is not None:
@@ -121,6 +160,9 @@ class ScriptedServer:
         for way, status in self.refuses.items():
             if way in body:
                 return problem(status, f"{way} is not supported")
+        if "questions" in body:
+            assert self.decides is not None
+            return web.json_response(self.decides(body))
         seen = {
             key: value for key, value in body.items() if key in self.takes or key not in ("response_format", "tools")
         }

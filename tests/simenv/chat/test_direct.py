@@ -250,7 +250,7 @@ def test_settings_name_no_host_and_no_key(made: Callable[..., Any]):
     assert settings == {
         "model": "scripted",
         "temperature": 0.7,
-        "ways": ["schema", "tool", "json"],
+        "ways": ["decisions", "schema", "tool", "json"],
         "seed": False,
         "extra": {},
     }

@@ -81,10 +81,11 @@ def test_a_form_is_asked_for_in_words_at_the_end_of_the_first_message(
 
 
 def test_both_paths_send_the_same(server: Any, made: Callable[..., Any], question: Callable[..., Any]):
-    for way in Way:
+    in_words = (Way.SCHEMA, Way.TOOL, Way.JSON)
+    for way in in_words:
         asked(made(ways=[way], temperature=1.0, seed=True), question(draw=2))
     model = made(ways=["schema"])
-    for body, way in zip(server.requests[:3], Way, strict=False):
+    for body, way in zip(server.requests[:3], in_words, strict=False):
         if way is Way.SCHEMA:
             assert body["response_format"]["json_schema"]["strict"] is True
         assert (body["seed"], body["temperature"], body["max_tokens"]) == (2, 1.0, 1024)
@@ -138,7 +139,7 @@ def test_a_probe_that_is_cancelled_is_made_by_the_next(
 
 
 def test_an_unknown_way_is_told(made: Callable[..., Any]):
-    with pytest.raises(ScenarioError, match="ways are schema, tool, json"):
+    with pytest.raises(ScenarioError, match="ways are decisions, schema, tool, json"):
         made(ways=["grammar"])
 
 
