@@ -9,6 +9,7 @@ rankings/         one file per policy: the offline ranking against held-out item
 metrics.json      {policy: {metric: {mean, low, high, n}}}
 pages.json        {policy: {metric: [{mean, low, high, n} of page 0, 1, …]}}; P_exit is the share who leave then
 comparisons.json  policies against each other on the same users
+answers.sqlite    what language models answered, where any were asked
 report.html
 """
 
@@ -25,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import sparse
 
+from .chat.usage import Usage, usage
 from .dataset import Dataset
 from .errors import RunError
 from .eventlog import EventLog
@@ -97,6 +99,11 @@ class RunDir:
         """Each policy's offline ranking: user_id, rank, item_id, relevant, relevant_count; {} if none was made."""
         paths = sorted((self.folder / "rankings").glob("*.parquet"))
         return {path.stem: self._table(f"rankings/{path.name}") for path in paths}
+
+    @property
+    def usage(self) -> dict[str, Usage]:
+        """What was asked of language models, by the kind of question; {} if nothing was, or all was replayed."""
+        return usage(self.folder / "answers.sqlite")
 
     def read_json(self, name: str) -> Any:
         """Return what a JSON file of the run says."""
