@@ -9,15 +9,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from simenv.metrics import session_table
 from simenv.rundir import RunDir
 
+from .asked import KINDS, is_scripted, reading_rows, readings, too_many, who
 from .differences import differences_plot
 from .discretion import discreet
 from .exits import exits_plot
 from .exposure import exposure_plot
+from .interviews import VERDICT, interviews, interviews_plot
+from .quotes import spoken
 from .satisfaction import satisfaction_plot
+from .sessions import viewer
 from .standings import Standings, standings
 from .survival import survival_plot
 from .svg import Figure
-from .tables import empty_places, facts, glossary, groups, pair_rows, policy_facts
+from .tables import empty_places, facts, glossary, group_of, groups, pair_rows, policy_facts
 from .verdict import names, verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -47,10 +51,16 @@ def report(run: RunDir) -> str:
         bounds=names(stands.bounds),
         gaps=empty_places(manifest),
         figures=figures(run, stands),
+        asked=_asked(run, stands),
+        kinds=KINDS,
+        interview=(interview := _interview(run, stands)),
+        spoken=spoken(run.pages, stands),
+        scripted=is_scripted(manifest),
+        viewer=viewer(run, stands),
         pairs=pair_rows(stands),
         facts=facts(manifest),
         policies=policy_facts(manifest),
-        glossary=glossary(stands),
+        glossary=glossary(stands) + (interview["glossary"] if interview else []),
     )
 
 
@@ -64,6 +74,30 @@ def figures(run: RunDir, stands: Standings) -> list[Figure]:
         differences_plot(session_table(run), stands),
     ]
     return [figure for figure in drawn if figure is not None]
+
+
+def _asked(run: RunDir, stands: Standings) -> dict[str, Any] | None:
+    """Return who was asked in words and how the answers were read; None where nobody was."""
+    found = readings(run, stands)
+    if found is None:
+        return None
+    return {"who": who(run), "readings": found, "rows": reading_rows(found, stands), "alarm": too_many(found)}
+
+
+def _interview(run: RunDir, stands: Standings) -> dict[str, Any] | None:
+    """Return the verdicts after leaving, as tables and a plot; None where there are none."""
+    found = interviews(run.pages, stands)
+    if found is None:
+        return None
+    note = f"Means over users, with 95 % intervals. Only users who left were asked, in sessions: {found.asked}."
+    return {
+        "group": group_of(
+            found.stands, "What they said after leaving", note, [VERDICT, "their pages", "verdict − pages"]
+        ),
+        "figure": interviews_plot(found, stands),
+        "pairs": pair_rows(found.stands),
+        "glossary": glossary(found.stands),
+    }
 
 
 def page(template: str, **words: Any) -> str:

@@ -124,15 +124,14 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("split", data.get("split")),
         (
             "population",
-            _joined([population.get("name"), population.get("about"), _options(population.get("options"))]),
+            _joined([population.get("name"), population.get("about"), in_words(population.get("options"))]),
         ),
-        ("answers", _options({word: count(number) for word, number in _mapping(told.get("readings"))})),
         ("users", count(told["users"]) if isinstance(told.get("users"), int) else told.get("users")),
         ("pages", _pages(told)),
         ("seeds", ", ".join(str(seed) for seed in told.get("seeds") or [])),
         (
             "time",
-            _options({k: f"{v:.1f} s" if isinstance(v, float) else f"{v} s" for k, v in _mapping(told.get("seconds"))}),
+            in_words({k: f"{v:.1f} s" if isinstance(v, float) else f"{v} s" for k, v in _mapping(told.get("seconds"))}),
         ),
         ("simenv", told.get("simenv")),
         ("versions", " · ".join(f"{name} {version}" for name, version in _mapping(told.get("versions")))),
@@ -145,7 +144,7 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 def policy_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return each policy's label, name and options."""
     told = discreet(list(manifest.get("policies", [])))
-    return [(entry["label"], str(entry.get("name", "")), _options(entry.get("options"))) for entry in told]
+    return [(entry["label"], str(entry.get("name", "")), in_words(entry.get("options"))) for entry in told]
 
 
 def empty_places(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -241,7 +240,8 @@ def _pages(told: Mapping[str, Any]) -> str:
     return f"{size} items each, at most {most} a session" if size and most else ""
 
 
-def _options(options: object) -> str:
+def in_words(options: object) -> str:
+    """Return settings with their values."""
     return ", ".join(f"{key} = {_word(value)}" for key, value in _mapping(options))
 
 

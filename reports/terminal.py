@@ -10,6 +10,8 @@ from rich.text import Text
 from simenv.metrics import metric_of
 from simenv.rundir import RunDir
 
+from .asked import readings
+from .interviews import interviews
 from .numbers import DASH, interval, number
 from .standings import Standings, standings
 from .verdict import Note, trust, verdict
@@ -45,7 +47,14 @@ def verdict_lines(run: RunDir) -> list[str]:
     found = verdict(run)
     loud = [note for note in (found.status, found.trust) if note is not None and note.tone == "red"]
     quiet = [found.trust] if found.trust not in loud else []
-    return [*map(_line, loud), escape(found.sentence), *map(_line, quiet)]
+    return [*map(_line, loud), escape(found.sentence), *map(_line, quiet), *map(escape, _asked(run))]
+
+
+def _asked(run: RunDir) -> list[str]:
+    """Return how users who were asked in words were read, and what they said after leaving."""
+    stands = standings(run)
+    found = readings(run, stands), interviews(run.pages, stands)
+    return [one.words for one in found if one is not None]
 
 
 def cells(stands: Standings, policy: str, metrics: Sequence[str], wide: bool) -> list[Text]:

@@ -61,8 +61,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "S_sat",
-            "Satisfaction with the session from 1 to 10: the mean over its pages, where nobody is interviewed;"
-            " then over users.",
+            "Satisfaction with the session from 1 to 10: the mean over its pages, then over users.",
             "1 to 10",
             True,
             True,
@@ -109,6 +108,20 @@ OFFLINE = {
     "hit": "Share of users with a held-out item among the first {k} of the ranking.",
     "mrr": "One over the rank of the first held-out item among the first {k} of the ranking, 0 if none.",
 }
+INTERVIEW: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "verdict",
+            "Satisfaction with the whole session, as users said when they were asked after leaving; mean over those who"
+            " were.",
+            "1 to 10",
+            True,
+        ),
+        Metric("their pages", "Mean satisfaction with the pages of the same sessions.", "1 to 10", None),
+        Metric("verdict − pages", "How far the verdict lies from the pages of the same session.", "1 to 10", None),
+    )
+}
 HEADLINE = [metric.name for metric in METRICS.values() if metric.headline]
 
 
@@ -117,7 +130,7 @@ def metric_of(name: str) -> Metric:
     kind, _, k = name.partition("@")
     if kind in OFFLINE:
         return Metric(name, OFFLINE[kind].format(k=k), "share", True)
-    return METRICS[name]
+    return METRICS[name] if name in METRICS else INTERVIEW[name]
 
 
 class Measures:

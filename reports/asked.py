@@ -1,0 +1,153 @@
+"""Users who were asked in words: who they are, and how their answers were read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from simenv.chat.usage import Usage
+from simenv.rundir import RunDir
+
+from .discretion import discreet
+from .numbers import count, percent
+from .standings import Standings
+from .svg import inks
+from .tables import in_words
+from .verdict import Note
+
+KINDS = {
+    "plain": "read as it came",
+    "mended": "right but for its wrapping or its marks",
+    "repaired": "read after the user was told what was wrong and asked once more",
+    "failed": "not read at all, so the page counts as not looked at",
+}
+ALL = "all"
+MOST_FAILED = 0.05  # what the agents' population takes unless told; a manifest keeps only what was told
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """How the answers of a run were read: pages by kind, for each policy and in all."""
+
+    kinds: Sequence[str]
+    counts: Mapping[str, Mapping[str, int]]  # by policy, `ALL` last
+    most_failed: float
+
+    @property
+    def failed(self) -> float:
+        """Share of all pages without an answer that could be read."""
+        return self.counts[ALL].get("failed", 0) / max(sum(self.counts[ALL].values()), 1)
+
+    @property
+    def words(self) -> str:
+        """What came of all answers, in a line."""
+        total = max(sum(self.counts[ALL].values()), 1)
+        shares = [f"{percent(self.counts[ALL].get(kind, 0) / total)} {kind}" for kind in self.kinds]
+        return f"{count(total)} pages answered in words: {', '.join(shares)}; at most {self.limit} may fail"
+
+    @property
+    def limit(self) -> str:
+        """The share of failures from which on a run is marked failed."""
+        return percent(self.most_failed) if self.most_failed * 100 % 1 == 0 else f"{self.most_failed * 100:g}\u00a0%"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingRow:
+    """One policy's answers."""
+
+    policy: str
+    ink: str
+    cells: Sequence[tuple[str, str]]  # a count and its share, for each kind
+
+
+def readings(run: RunDir, stands: Standings) -> Readings | None:
+    """Return how answers were read; None where nobody was asked in words."""
+    pages = run.pages
+    if "reading" not in pages.column_names:
+        return None
+    table = pa.table({name: pages[name].cast(pa.string()) for name in ("policy", "reading")})
+    known = table.filter(pc.is_valid(table["reading"])).group_by(["policy", "reading"]).aggregate([([], "count_all")])
+    if not known.num_rows:
+        return None
+    found: dict[str, dict[str, int]] = {policy: {} for policy in [*stands.policies, ALL]}
+    for row in known.to_pylist():
+        kind, number = row["reading"], row["count_all"]
+        found.setdefault(row["policy"], {})[kind] = number
+        found[ALL][kind] = found[ALL].get(kind, 0) + number
+    told = [*KINDS, *sorted(set(found[ALL]) - set(KINDS))]
+    counts = {policy: mine for policy, mine in found.items() if mine and policy != ALL} | {ALL: found[ALL]}
+    return Readings(told, counts, _most_failed(run.manifest))
+
+
+def reading_rows(found: Readings, stands: Standings) -> list[ReadingRow]:
+    """Return a row of counts and shares for each policy, and one for all."""
+    colours = inks(stands)
+    return [
+        ReadingRow(
+            policy,
+            colours.get(policy, ""),
+            [(count(mine.get(kind, 0)), percent(mine.get(kind, 0) / sum(mine.values()))) for kind in found.kinds],
+        )
+        for policy, mine in found.counts.items()
+    ]
+
+
+def too_many(found: Readings) -> Note | None:
+    """Return a loud note where more answers failed than may."""
+    if found.failed <= found.most_failed:
+        return None
+    text = f"{percent(found.failed)} of all pages got no answer that could be read; at most {found.limit} may."
+    return Note("answers: failed", f"{text} Figures and words here tell little of these users.", "red")
+
+
+def who(run: RunDir) -> list[tuple[str, str]]:
+    """Return who was asked, with what, and what it took; each word of it from the manifest or the run's record."""
+    population = _mapping(discreet(run.manifest.get("population")))
+    model = _mapping(population.get("model"))
+    told = {name: value for name, value in model.items() if name not in ("kind", "model")}
+    settings = {name: value for name, value in told.items() if value not in (None, {}, [])}
+    usage = run.usage
+    tokens = sum(one.tokens_in for one in usage.values()), sum(one.tokens_out for one in usage.values())
+    found = [
+        ("who they are", _who(run.manifest.get("users"), model)),
+        ("asked with", in_words(settings)),
+        ("prompts", f"version {population['prompts']}" if population.get("prompts") else ""),
+        ("calls", _calls(usage)),
+        ("tokens", f"{count(tokens[0])} in, {count(tokens[1])} out" if any(tokens) else ""),
+    ]
+    return [(name, words) for name, words in found if words]
+
+
+def is_scripted(manifest: Mapping[str, Any]) -> bool:
+    """Whether a stand-in answered by rules, instead of a language model."""
+    return _mapping(_mapping(manifest.get("population")).get("model")).get("kind") == "scripted"
+
+
+def _who(users: object, model: Mapping[str, Any]) -> str:
+    number = f"{count(users)} users" if isinstance(users, int) else "users"
+    if model.get("kind") == "scripted":
+        return f"{number}, played by a scripted stand-in: plain rules write every answer, no language model"
+    if model.get("model"):
+        return f"{number}, each an agent that the language model {model['model']} answers for"
+    return f"{number} who were asked in words; the manifest names no model"
+
+
+def _calls(usage: Mapping[str, Usage]) -> str:
+    if not usage:
+        return ""
+    kinds = ", ".join(f"{kind} {count(one.calls)}" for kind, one in usage.items())
+    failed = sum(one.failed for one in usage.values())
+    lost = f"; {count(failed)} without an answer" if failed else ""
+    return f"{count(sum(one.calls for one in usage.values()))} on record ({kinds}){lost}"
+
+
+def _most_failed(manifest: Mapping[str, Any]) -> float:
+    options = _mapping(_mapping(manifest.get("population")).get("options"))
+    told = options.get("most_failed", MOST_FAILED)
+    return float(told) if isinstance(told, int | float) else MOST_FAILED
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
