@@ -123,6 +123,14 @@ class Scenario(Part):
             raise ValueError("a seed stands twice; name each once")
         return seeds
 
+    @field_validator("population")
+    @classmethod
+    def _without_home(cls, population: Named) -> Named:
+        model = population.options.get("model")
+        if not isinstance(model, dict) or not isinstance(model.get("path"), str):
+            return population
+        return population.model_copy(update={"model": model | {"path": homeless(model["path"])}})
+
     def text(self) -> str:
         """Return the scenario as YAML with all values used."""
         return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)

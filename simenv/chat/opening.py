@@ -60,9 +60,30 @@ def _endpoint(
             from .compatible import Compatible as Kind  # type: ignore[assignment]
     except ModuleNotFoundError:
         raise MissingExtra("a model behind an endpoint", "llm") from None
+    return _within(Retried(Kind(model, **options), attempts), answers, budget, prices)
+
+
+def _local(
+    answers: Answers | None,
+    *,
+    path: str,
+    budget: Mapping[str, Any] | None = None,
+    prices: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> ChatModel:
+    """Return a model from a folder that transformers can load; asking it again would change nothing."""
+    from .local import Local
+
+    return _within(Local(path, **options), answers, budget, prices)
+
+
+def _within(
+    model: ChatModel, answers: Answers | None, budget: Mapping[str, Any] | None, prices: Mapping[str, Any] | None
+) -> ChatModel:
+    """Return a model within its budget, and its answers recorded."""
     limits = Budget(**(budget or {}), prices=None if prices is None else Prices(**prices))
-    found: ChatModel = Budgeted(Retried(Kind(model, **options), attempts), limits)
+    found = Budgeted(model, limits)
     return found if answers is None else Recorded(found, Record(answers.path), answers.replay)
 
 
-KINDS: dict[str, Callable[..., ChatModel]] = {"scripted": _scripted, "endpoint": _endpoint}
+KINDS: dict[str, Callable[..., ChatModel]] = {"scripted": _scripted, "endpoint": _endpoint, "local": _local}

@@ -1,6 +1,7 @@
 """A server on loopback, and models that ask it."""
 
 import importlib.util
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,3 +62,50 @@ def question() -> Callable[..., Question]:
         return Question(**{"kind": "page", "messages": messages} | changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two tiny models that know nothing: `qwen`, which knows chat, and `llama`, which does not."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for name, kind in (("qwen", "Qwen2"), ("llama", "Llama")):
+        words = _words()
+        if name == "qwen":
+            words.chat_template = TEMPLATE
+        size = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+        size |= {"num_key_value_heads": 2, "vocab_size": len(words), "max_position_embeddings": CONTEXT}
+        torch.manual_seed(7)
+        config = getattr(transformers, f"{kind}Config")(**size, bos_token_id=None, eos_token_id=words.eos_token_id)
+        model = getattr(transformers, f"{kind}ForCausalLM")(config)
+        # One dimension is the same for all tokens, and from it comes a liking for those that end something.
+        enders = [token for word, token in words.get_vocab().items() if any(mark in word for mark in '"]}')]
+        with torch.no_grad():
+            model.get_input_embeddings().weight[:, 0] = 1.0
+            model.lm_head.weight[:, 0] = 0.0
+            model.lm_head.weight[enders, 0] = 0.5
+        model.save_pretrained(folder / name)
+        words.save_pretrained(folder / name)
+    return folder
+
+
+CONTEXT = 4096
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "<|im_start|>assistant\n"
+)
+
+
+def _words() -> Any:
+    """Return a tokenizer of 1,024 words, learnt from what we say of ourselves."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.BPE())
+    words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    marks, letters = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=1024, special_tokens=marks, initial_alphabet=letters, show_progress=False)
+    form = {"items": [{"letter": "A", "act": "skip", "rating": 0, "feeling": ""}], "satisfaction": 5, "why": ""}
+    readme = Path(__file__).parents[3] / "README.md"
+    words.train_from_iterator([readme.read_text(encoding="utf-8"), *[json.dumps(form)] * 9], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|im_end|>", pad_token="<|endoftext|>")
