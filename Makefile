@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test lint types bench bench-policies bench-peers bench-asking clean
+.PHONY: demo test lint types bench bench-policies bench-peers bench-asking bench-agents clean
 
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,9 @@ bench: $(VENV)/.bench
 
 bench-asking: $(VENV)/.done
 	$(BIN)/python -m benchmarks.asking
+
+bench-agents: $(VENV)/.done
+	$(BIN)/python -m benchmarks.agents
 
 # One of them: make bench-policies ONLY=gowalla/lightgcn
 bench-policies: $(VENV)/.done

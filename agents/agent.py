@@ -1,26 +1,27 @@
 """One user as an agent: a persona and a memory, asked by page and answering in a form."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
-from simenv.chance import mix, uniform
-from simenv.chat.asking import Outcome, ask
+from simenv.chance import mix_row, uniform
+from simenv.chat.asking import Outcome, ask, schema_of
 from simenv.chat.model import ChatModel, Message, Question
 from simenv.pages import Grade
 
 from .answers import PageAnswer, Thought, Verdict, by_letter, complaint, letters
-from .memory import Memory, told
+from .memory import Memory, Remembered, told
 from .persona import Persona
-from .prompts import prompt
+from .prompts import filled, prompt
 from .tally import Tally
 
-CHANCES = np.arange(1000)  # of a page: to leave, then the place of each item
 AS_USUAL = "tired"  # the cause of an exit that the anchor alone decides
 NEUTRAL = 5.0  # satisfaction where no answer could be read
+MOST_FEELING = 80  # characters of a feeling that are remembered
 LIKED_FROM, DISLIKED_TO = 4, 2  # of 5
 
 
@@ -45,7 +46,7 @@ class Shown:
         return prompt("item").render(item=self)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deed:
     """What an agent did with a page."""
 
@@ -56,6 +57,7 @@ class Deed:
     cause: str
     words: str
     reading: str  # how the answer was read: plain, mended, repaired or failed
+    feelings: Mapping[int, str] = field(default_factory=dict)  # about what was taken, by place
     remembered: str = "[]"  # what was written to memory, as JSON
     verdict: float = float("nan")  # after leaving, 1 to 10
 
@@ -79,50 +81,50 @@ class Agent:
     tally: Tally
     page: int = 0
     system: Message = field(init=False)  # who the agent is and how it answers: the same in each of its prompts
+    draw: int = field(init=False)  # likewise
 
     def __post_init__(self) -> None:
         self.system = introduced(self.persona)
+        self.draw = int(self.luck & np.uint64(0x7FFFFFFF))
 
     async def look(self, model: ChatModel, shown: Sequence[Shown | None]) -> Deed:
         """Return what the agent does with a page; a place without an item is None."""
         self.page += 1
         places = [place for place, item in enumerate(shown) if item is not None]
-        bits = mix(mix(self.luck, self.page), CHANCES[: len(places) + 1])
+        bits = mix_row(self.luck, self.page, len(places) + 1)  # to leave, then the place of each item
         order = np.argsort(bits[1:]).tolist()
         asked = {letter: places[row] for letter, row in zip(letters(len(places)), order, strict=True)}
         items = {letter: item for letter, place in asked.items() if (item := shown[place]) is not None}
-        outcome = await self._ask(
-            model, "page", self.page_text(items), PageAnswer, lambda answer: complaint(answer, tuple(asked))
-        )
+        recalled = await self.memory.recall([item.named for item in items.values()])
+        text = self.page_text(items, recalled)
+        outcome = await self._ask(model, "page", text, PageAnswer, lambda answer: complaint(answer, tuple(asked)))
         deed = self._deed(shown, asked, outcome, float(uniform(bits[:1])[0]))
         self._remember(shown, deed)
         if deed.leaves:
-            deed = await self._part(model, deed)
+            await self._part(model, deed)
         elif self.memory.is_full_of_news:
             await self._reflect(model)
-        return replace(deed, remembered=self.memory.take_news())
+        deed.remembered = self.memory.take_news()
+        return deed
 
     async def _ask(
         self,
         model: ChatModel,
         kind: str,
         text: str,
-        form: type[Any],
+        form: type[BaseModel],
         check: Callable[[Any], str | None] | None = None,
     ) -> Outcome[Any]:
-        messages = (self.system, Message("user", text))
-        draw = int(self.luck & np.uint64(0x7FFFFFFF))
-        outcome = await ask(model, Question(kind, messages, draw=draw), form, check)
+        question = Question(kind, (self.system, Message("user", text)), schema_of(form), self.draw)
+        outcome = await ask(model, question, form, check)
         self.tally.note(kind, outcome)
         return outcome
 
-    def page_text(self, items: Mapping[str, Shown]) -> str:
+    def page_text(self, items: Mapping[str, Shown], recalled: Sequence[Remembered]) -> str:
         """Return what the agent is told of a page, its items by their letters."""
-        about = " ".join(item.named for item in items.values())
-        beliefs = self.memory.beliefs()
-        recalled = [one for one in self.memory.recall(about) if one.kind != "belief"]
+        beliefs, memories = self.memory.beliefs(), [one for one in recalled if one.kind != "belief"]
         lines = "\n".join(f"{letter}. {item.line}" for letter, item in items.items())
-        return prompt("page").render(beliefs=told(beliefs[-3:]), memories=told(recalled), number=self.page, items=lines)
+        return filled("page", beliefs=told(beliefs[-3:]), memories=told(memories), number=str(self.page), items=lines)
 
     def _deed(
         self, shown: Sequence[Shown | None], asked: Mapping[str, int], outcome: Outcome[PageAnswer], chance: float
@@ -130,6 +132,7 @@ class Agent:
         grades, ratings = [int(Grade.UNSEEN)] * len(shown), [float("nan")] * len(shown)
         if outcome.value is None:  # nothing was looked at, and nobody leaves
             return Deed(grades, ratings, NEUTRAL, False, "", "", outcome.how)
+        feelings: dict[int, str] = {}
         for letter, done in by_letter(outcome.value).items():
             place = asked[letter]
             if done.act == "pass":
@@ -137,6 +140,7 @@ class Agent:
             elif done.act == "take":
                 grades[place] = int(_grade(done.rating))
                 ratings[place] = float(done.rating) if done.rating else float("nan")
+                feelings[place] = done.feeling[:MOST_FEELING]
         answer, weight = outcome.value, self.anchor.weight
         satisfaction, leaves = float(answer.satisfaction), answer.then != "stay"
         if weight:
@@ -144,7 +148,7 @@ class Agent:
             hazard = (1 - weight) * leaves + weight / max(self.anchor.usual_pages, 1.0)
             leaves = chance < hazard
         cause = (AS_USUAL if answer.then == "stay" else answer.then) if leaves else ""
-        return Deed(grades, ratings, satisfaction, leaves, cause, answer.why, outcome.how)
+        return Deed(grades, ratings, satisfaction, leaves, cause, answer.why, outcome.how, feelings)
 
     def _usual(self, shown: Sequence[Shown | None]) -> float:
         """Return how much of the page is in the user's usual categories, the most usual one counting 1."""
@@ -157,34 +161,34 @@ class Agent:
         return sum(shares) / (len(shares) * most) if shares and most else 0.5
 
     def _remember(self, shown: Sequence[Shown | None], deed: Deed) -> None:
-        taken = [
-            f"{item.named}, {_how(rating)}"
-            for item, grade, rating in zip(shown, deed.grades, deed.ratings, strict=True)
-            if item is not None and (grade >= Grade.VIEWED or grade == Grade.DISLIKED)
-        ]
-        passed = [
-            item.named
-            for item, grade in zip(shown, deed.grades, strict=True)
-            if item is not None and grade == Grade.PASSED
-        ]
+        taken, passed, about = list[str](), list[str](), list[str]()
+        for place, (item, grade, rating) in enumerate(zip(shown, deed.grades, deed.ratings, strict=True)):
+            if item is None or grade == Grade.UNSEEN:
+                continue
+            about.append(item.named)
+            if grade == Grade.PASSED:
+                passed.append(item.named)
+            else:
+                feeling = deed.feelings.get(place)
+                taken.append(f"{item.named}, {_how(rating)}" + (f" ({feeling})" if feeling else ""))
         fact = f"took {'; '.join(taken)}" if taken else "took nothing"
         if passed:
             fact += f"; passed over {'; '.join(passed)}"
-        self.memory.write(self.page - 1, "fact", fact, 0.4 + 0.1 * min(len(taken), 4))
+        self.memory.write(self.page - 1, "fact", fact, 0.4 + 0.1 * min(len(taken), 4), tuple(about))
         if deed.reading != "failed":
             mood = "satisfied" if deed.satisfaction >= 6 else "dissatisfied" if deed.satisfaction <= 4 else "lukewarm"
             strength = min(abs(deed.satisfaction - 5.5) / 4.5, 1.0)
             self.memory.write(self.page - 1, "feeling", f"was {mood} with the page: {deed.words}", 0.2 + 0.6 * strength)
 
     async def _reflect(self, model: ChatModel) -> None:
-        memories = self.memory.recall("", most=2 * self.memory.rules.recall)
+        memories = self.memory.strongest(2 * self.memory.rules.recall)
         outcome = await self._ask(model, "reflection", prompt("reflection").render(memories=told(memories)), Thought)
         if outcome.value is None:
             self.memory.gathered = 0.0
         else:
             self.memory.write(self.page - 1, "belief", outcome.value.belief, 0.9)
 
-    async def _part(self, model: ChatModel, deed: Deed) -> Deed:
+    async def _part(self, model: ChatModel, deed: Deed) -> None:
         text = prompt("interview").render(
             beliefs=told(self.memory.beliefs()),
             memories=told([one for one in self.memory.records if one.kind != "belief"]),
@@ -193,9 +197,9 @@ class Agent:
         )
         outcome = await self._ask(model, "interview", text, Verdict)
         verdict: Verdict | None = outcome.value
-        said = deed.words if verdict is None else f"{deed.words} {verdict.why}".strip()
-        figure = float("nan") if verdict is None else float(verdict.satisfaction)
-        return replace(deed, words=said, verdict=figure)
+        if verdict is not None:
+            deed.words = f"{deed.words} {verdict.why}".strip()
+            deed.verdict = float(verdict.satisfaction)
 
 
 def answer_by_hand(persona: Persona, memory: Memory, asked: str) -> Question:
@@ -221,4 +225,4 @@ def _grade(rating: int) -> Grade:
 
 
 def _how(rating: float) -> str:
-    return "not rated" if np.isnan(rating) else f"rated {rating:g} of 5"
+    return f"rated {rating:g} of 5" if rating == rating else "not rated"

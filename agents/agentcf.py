@@ -6,7 +6,7 @@ asked in an order drawn for each pair. Pairs are asked together only if they sha
 a text that another pair is about to change.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from simenv.errors import SimenvError
 
 from .answers import Choice, Introduction, Order, Retold, letters
 from .items import ItemMemory, contradiction, item_memory, shortened
-from .memory import WordWeights
+from .meaning import WordWeights
 from .prompts import prompt
 from .tally import Tally
 
@@ -183,14 +183,8 @@ class AgentCF:
 
     def _earlier(self, user: int, items: Sequence[tuple[str, ItemMemory]]) -> str:
         """Return the earlier introduction that is nearest to what is asked."""
-        about: Mapping[str, float] = self.weights.vector(
-            " ".join(f"{memory.named} {memory.text}" for _, memory in items)
-        )
-
-        def near(text: str) -> float:
-            return sum(weight * about.get(word, 0.0) for word, weight in self.weights.vector(text).items())
-
-        return max(self.users[user].earlier, key=near, default="")
+        about = self.weights.vector(" ".join(f"{memory.named} {memory.text}" for _, memory in items))
+        return max(self.users[user].earlier, key=lambda text: float(self.weights.vector(text) @ about), default="")
 
     async def _ask(
         self, kind: str, user: int | None, text: str, form: type[Any], check: Any = None, draw: int = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from simenv.catalog import Catalog
 
-from .memory import Weights, words_of
+from .meaning import WordWeights, words_of
 
 MOST_WORDS = 50  # of an item's memory
 
@@ -30,12 +30,12 @@ class ItemMemory:
         self.versions.append(self.text)
         self.text = shortened(text, MOST_WORDS)
 
-    def drift(self, weights: Weights) -> float:
+    def drift(self, weights: WordWeights) -> float:
         """Return how far the text has come from its first: 0 for the same words, 1 where none is left."""
         if not self.versions:
             return 0.0
         first, now = weights.vector(self.versions[0]), weights.vector(self.text)
-        return 1.0 - sum(weight * now.get(word, 0.0) for word, weight in first.items())
+        return float(1 - first @ now)
 
 
 def item_memory(catalog: Catalog, item: int) -> ItemMemory:

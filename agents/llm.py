@@ -17,7 +17,8 @@ from simenv.pages import EMPTY, Page, Reaction
 
 from .agent import Agent, Anchor, Deed, Shown, answer_by_hand
 from .answers import letters
-from .memory import Memory, Remembering, WordWeights, told
+from .meaning import Meanings, WordWeights
+from .memory import Memory, Remembering, told
 from .persona import VERSION, Persona, compose
 from .prompts import version
 from .tally import Tally
@@ -65,7 +66,7 @@ class LLMPopulation:
         """Learn who the users are, and what stands on a page, from training rows."""
         self.dataset = dataset
         self.traits: Traits = traits_of(dataset)
-        self.weights = WordWeights(dataset.catalog.text(item) for item in range(len(dataset.catalog)))
+        self.meanings = Meanings(WordWeights(dataset.catalog.text(item) for item in range(len(dataset.catalog))))
         log = dataset.interactions
         rated = np.isfinite(log.ratings)
         counts = np.bincount(log.items[rated], minlength=len(dataset.catalog))
@@ -100,7 +101,7 @@ class LLMPopulation:
 
     def answer(self, user: int, remembered: Sequence[str], question: str) -> str:
         """Return what a user says to a question after a session: `remembered` is what the log holds of its pages."""
-        memory = Memory(self.rules, self.weights)
+        memory = Memory(self.rules, self.meanings)
         for page in remembered:
             memory.relive(page)
         asked = self.model.ask(answer_by_hand(self.persona(user), memory, question))
@@ -109,19 +110,20 @@ class LLMPopulation:
     def session_size(self, user: int, page_size: int, pages: int) -> tuple[int, int, int]:
         """Return the calls, and about how many tokens in and out, of a session that goes on to its last page."""
         rng = stream(0, "session size", user)
-        memory = Memory(self.rules, self.weights)
+        memory = Memory(self.rules, self.meanings)
         agent = Agent(self.persona(user), memory, np.uint64(0), self.anchor, self.tally)
         calls = heard = said = 0
         for number in range(pages):
             agent.page = number + 1
             items = rng.integers(len(self.dataset.catalog), size=page_size).tolist()
             shown = [one for one in map(self.shown, items) if one is not None]
-            asked = [agent.page_text(dict(zip(letters(page_size), shown, strict=False)))]
+            recalled = memory.strongest(self.rules.recall)
+            asked = [agent.page_text(dict(zip(letters(page_size), shown, strict=False)), recalled)]
             memory.write(number, "fact", "took " + "; ".join(f"{one.named}, rated 4 of 5" for one in shown), 0.8)
             memory.write(number, "feeling", "was satisfied with the page, for there was something for me", 0.5)
             if memory.is_full_of_news:
                 memory.write(number, "belief", "I have had enough of what I have seen most of, for now.", 0.9)
-                asked.append(told(memory.recall("", most=2 * self.rules.recall)))
+                asked.append(told(memory.strongest(2 * self.rules.recall)))
             if number == pages - 1:
                 asked.append(told(memory.records))
             calls += len(asked)
@@ -170,7 +172,7 @@ class Conversations:
         """Let these users begin a session in seats that others have left."""
         population = self.population
         for seat, user, bits in zip(seats.tolist(), users.tolist(), luck, strict=True):
-            memory = Memory(population.rules, population.weights)
+            memory = Memory(population.rules, population.meanings)
             self.agents[seat] = Agent(population.persona(user), memory, bits, population.anchor, population.tally)
 
     def begin(self, page: Page) -> None:

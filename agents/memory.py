@@ -6,16 +6,21 @@ forgotten is the record with the least recency times importance, once there are 
 
 import json
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
+import numpy as np
+
+from simenv.arrays import FloatArray
 from simenv.errors import SimenvError
+
+from .meaning import Meanings, nearness
 
 LEAST = 0.01  # importance: below it nothing is told apart
 ANYWAY = 0.1  # relevance of a record that is about something else
-WORDS = re.compile(r"\w\w+")
+DUMPS = json.JSONEncoder(ensure_ascii=False).encode
+ROOM = 16  # records that there is room for at first
 Kind = Literal["fact", "feeling", "belief"]
 
 
@@ -40,43 +45,7 @@ class Remembering:
             raise SimenvError("memory: recency, importance, relevance and reflect_after must not be below 0")
 
 
-class Weights(Protocol):
-    """How much a word tells: what a relevance is made of."""
-
-    def vector(self, text: str) -> Mapping[str, float]:
-        """Return the weight of each word of a text, of length 1."""
-        ...
-
-
-class WordWeights:
-    """TF-IDF over the texts that there are; a word in none of them counts as the rarest."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        holders: dict[str, int] = {}
-        count = 0
-        for text in texts:
-            count += 1
-            for word in set(words_of(text)):
-                holders[word] = holders.get(word, 0) + 1
-        self._idf = {word: 1 + math.log((1 + count) / (1 + number)) for word, number in holders.items()}
-        self._rarest = 1 + math.log(1 + count)
-
-    def vector(self, text: str) -> dict[str, float]:
-        """Return the weight of each word of a text, of length 1."""
-        told: dict[str, float] = {}
-        for word in words_of(text):
-            told[word] = told.get(word, 0.0) + self._idf.get(word, self._rarest)
-        length = math.sqrt(sum(weight * weight for weight in told.values())) or 1.0
-        return {word: weight / length for word, weight in told.items()}
-
-
-def words_of(text: str) -> list[str]:
-    """Return the words of a text, without case."""
-    return WORDS.findall(text.lower())
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
+class Remembered(NamedTuple):
     """A record of the memory."""
 
     number: int  # counted from 0 through the agent's life
@@ -84,68 +53,94 @@ class Remembered:
     kind: Kind
     text: str
     importance: float  # 0 to 1
-    about: Mapping[str, float] = field(compare=False, hash=False)  # the weights of its words
-    lasting: float  # what recency and importance add to the logarithm of its score, but for what all share
+    about: tuple[str, ...] = ()  # names of items, where it is about these alone
 
 
 class Memory:
-    """One agent's records."""
+    """One agent's records, the oldest first."""
 
-    def __init__(self, rules: Remembering, weights: Weights) -> None:
-        self.rules, self.weights = rules, weights
+    def __init__(self, rules: Remembering, meanings: Meanings) -> None:
+        self.rules, self.meanings = rules, meanings
         self._fading, self._strength = rules.recency * math.log(rules.fading), rules.importance
         self.records: list[Remembered] = []
-        self._holders: dict[str, dict[int, float]] = {}  # by word, the records that hold it, and its weight there
+        self._lasting: list[float] = []  # theirs
+        # What the first records are about, and the row of each; the others are looked at when something is recalled.
+        self._about: FloatArray = np.empty((0, 0), dtype=np.float32)
+        self._rows: list[int] = []
+        self._free: list[int] = []  # rows of what was forgotten
         self.written = 0  # records ever
         self.gathered = 0.0  # importance since the last reflection
         self.news: list[tuple[int, Kind, str, float]] = []  # written since they were last taken
 
-    def write(self, page: int, kind: Kind, text: str, importance: float) -> None:
-        """Add a record, and forget the least of all if there are too many."""
+    def write(self, page: int, kind: Kind, text: str, importance: float, about: tuple[str, ...] = ()) -> None:
+        """Add a record, about these names or else about what its text says; forget the least if there are too many."""
         self.news.append((page, kind, text, round(importance, 4)))
         # All records fade alike from page to page, so which of two is stronger never changes.
         lasting = self._strength * math.log(max(importance, LEAST)) - self._fading * page
-        record = Remembered(self.written, page, kind, text, importance, self.weights.vector(text), lasting)
+        self.records.append(Remembered(self.written, page, kind, text, importance, about))
+        self._lasting.append(lasting)
         self.written += 1
-        self.records.append(record)
-        for word, weight in record.about.items():
-            self._holders.setdefault(word, {})[record.number] = weight
         self.gathered = 0.0 if kind == "belief" else self.gathered + importance
         if len(self.records) > self.rules.capacity:
-            scores = [one.lasting for one in self.records]
-            self._forget(self.records.pop(scores.index(min(scores))))  # the older of equals
+            self._forget(self._lasting.index(min(self._lasting)))  # the older of equals
 
     def take_news(self) -> str:
         """Return what was written since this was last asked, as JSON; `relive` takes it back."""
-        told, self.news = json.dumps(self.news, ensure_ascii=False), []
+        told, self.news = DUMPS(self.news), []
         return told
 
     def relive(self, told: str) -> None:
-        """Write again what was written at a page."""
+        """Write again what was written at a page, to be told; what it was about is now what it says."""
         for page, kind, text, importance in json.loads(told):
             self.write(page, kind, text, importance)
 
-    def recall(self, about: str, most: int | None = None) -> list[Remembered]:
-        """Return the records that score best for what this is about, the oldest first."""
-        count = self.rules.recall if most is None else most
-        if len(self.records) <= count:
-            return list(self.records)
-        power, match = self.rules.relevance, dict[int, float]()
-        for word, weight in self.weights.vector(about).items():
-            for number, theirs in self._holders.get(word, {}).items():
-                match[number] = match.get(number, 0.0) + weight * theirs
-        more = {number: power * math.log(ANYWAY + (1 - ANYWAY) * found) for number, found in match.items()}
-        none = power * math.log(ANYWAY)
-        scored = [(one.lasting + more.get(one.number, none), place) for place, one in enumerate(self.records)]
-        scored.sort()
-        return [self.records[place] for place in sorted(place for _, place in scored[len(scored) - count :])]
+    async def recall(self, names: Sequence[str]) -> list[Remembered]:
+        """Return the records that score best for what these names are about, the oldest first."""
+        count = self.rules.recall
+        if len(self.records) <= count or not self.rules.relevance or not names:
+            return self.strongest(count)
+        wanted = await self._look(names)
+        near = nearness(self._about, np.array(self._rows, dtype=np.int64), wanted)
+        return self._best(count, self.rules.relevance * np.log(ANYWAY + (1 - ANYWAY) * near))
 
-    def _forget(self, record: Remembered) -> None:
-        for word in record.about:
-            holders = self._holders[word]
-            del holders[record.number]
-            if not holders:
-                del self._holders[word]
+    def strongest(self, most: int) -> list[Remembered]:
+        """Return the records that score best whatever they are about, the oldest first."""
+        return self._best(most)
+
+    async def _look(self, names: Sequence[str]) -> FloatArray:
+        """See what the latest records are about; return what the names are."""
+        new = self.records[len(self._rows) :]
+        texts = [one.text for one in new if not one.about]
+        found = iter(await self.meanings.learn(texts, [*names, *(name for one in new for name in one.about)]))
+        wanted = self.meanings.together(names)
+        if len(new) > len(self._free):
+            self._make_room(len(wanted))
+        for one in new:
+            self._rows.append(self._free.pop())
+            self._about[self._rows[-1]] = self.meanings.together(one.about) if one.about else next(found)
+        return wanted
+
+    def _make_room(self, dimensions: int) -> None:
+        count = len(self._about)
+        room = np.zeros((min(max(2 * len(self.records), ROOM), self.rules.capacity), dimensions), dtype=np.float32)
+        if count:
+            room[:count] = self._about
+        self._free += range(count, len(room))
+        self._about = room
+
+    def _best(self, most: int, more: FloatArray | float = 0.0) -> list[Remembered]:
+        """Return those whose scores are best; of equals the later."""
+        if len(self.records) <= most:
+            return list(self.records)
+        # In millionths, so that no last bit of a product decides.
+        scores = ((np.array(self._lasting) + more) * 1e6).astype(np.int64)
+        best = np.argsort(scores, kind="stable")[len(scores) - most :].tolist()
+        return [self.records[place] for place in sorted(best)]
+
+    def _forget(self, place: int) -> None:
+        del self.records[place], self._lasting[place]
+        if place < len(self._rows):
+            self._free.append(self._rows.pop(place))
 
     def beliefs(self) -> list[Remembered]:
         """Return what the agent has come to believe, the oldest first."""

@@ -15,12 +15,15 @@ class Tally:
     def __init__(self, most_failed: float) -> None:
         self.most_failed = most_failed
         self.counts: Counter[tuple[str, str]] = Counter()
+        self.lost: Counter[str] = Counter()  # typed decisions that were refused or got no probabilities, by kind
         self.asked = self.failed = 0
 
     def note(self, kind: str, outcome: Outcome[Any]) -> None:
         """Take note of an answer."""
         self.counts[kind, outcome.how] += 1
         self.asked += 1
+        if outcome.lost:
+            self.lost[kind] += outcome.lost
         if outcome.how != "failed":
             return
         self.failed += 1

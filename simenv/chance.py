@@ -47,6 +47,15 @@ def mix_one(bits, part):  # type: ignore[no-untyped-def]
     return z ^ (z >> S31)
 
 
+@numba.njit(cache=True)
+def mix_row(bits, part, count):  # type: ignore[no-untyped-def]
+    """Return `mix(mix(bits, part), [0, 1, ...])` for one pair, without the cost of arrays."""
+    row, inner = np.empty(count, dtype=np.uint64), mix_one(bits, part)
+    for place in range(count):
+        row[place] = mix_one(inner, place)
+    return row
+
+
 @numba.vectorize(["uint64(uint64, uint64)"], cache=True)
 def _mix(bits, part):  # type: ignore[no-untyped-def]
     return mix_one(bits, part)

@@ -8,7 +8,7 @@ import pytest
 
 from simenv.agents.agentcf import START, AgentCF, Mode, Pair, batches
 from simenv.agents.items import ItemMemory, contradiction, item_memory
-from simenv.agents.memory import WordWeights
+from simenv.agents.meaning import WordWeights
 from simenv.arrays import FloatArray, IntArray
 from simenv.catalog import Catalog
 from simenv.chat.model import Answer, Question

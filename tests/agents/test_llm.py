@@ -10,7 +10,8 @@ import pytest
 
 from simenv.agents.agent import Agent, Anchor, Shown
 from simenv.agents.llm import LLMPopulation
-from simenv.agents.memory import Memory, Remembering, WordWeights
+from simenv.agents.meaning import Meanings, WordWeights
+from simenv.agents.memory import Memory, Remembering
 from simenv.agents.persona import Persona, compose, persona_of
 from simenv.agents.prompts import prompt, version
 from simenv.agents.tally import Tally
@@ -53,9 +54,9 @@ class Heard(Scripted):
 
 
 def agent(persona: Persona = LOVER, seed: int = 0, **rules: Any) -> Agent:
-    weights = WordWeights(item.named for item in COMEDY + WAR + WESTERN)
+    meanings = Meanings(WordWeights(item.named for item in COMEDY + WAR + WESTERN))
     anchor = Anchor(rules.pop("anchor", 0.0), rules.pop("usual_pages", 5.0))
-    return Agent(persona, Memory(Remembering(**rules), weights), luck_of(seed, np.array([7]))[0], anchor, Tally(1.0))
+    return Agent(persona, Memory(Remembering(**rules), meanings), luck_of(seed, np.array([7]))[0], anchor, Tally(1.0))
 
 
 def look(who: Agent, *pages: list[Shown | None], model: Scripted | None = None) -> list:

@@ -1,14 +1,23 @@
 """Memory: what is recent, important and to the point comes back; the least of all is forgotten."""
 
+import asyncio
+
 import pytest
 
-from simenv.agents.memory import Memory, Remembering, WordWeights, told
+from simenv.agents.meaning import Meanings, WordWeights
+from simenv.agents.memory import Memory, Remembering, told
 
-WEIGHTS = WordWeights(["Night Train [Drama]", "Paper Moon [Comedy]", "Iron Sea [War]", "Last Laugh [Comedy]"])
+MEANINGS = Meanings(
+    WordWeights(["Night Train [Drama]", "Paper Moon [Comedy]", "Iron Sea [War]", "Last Laugh [Comedy]"])
+)
 
 
 def memory(**rules: float) -> Memory:
-    return Memory(Remembering(**rules), WEIGHTS)  # type: ignore[arg-type]
+    return Memory(Remembering(**rules), MEANINGS)  # type: ignore[arg-type]
+
+
+def recall(whose: Memory, *names: str) -> list:
+    return asyncio.run(whose.recall(names))
 
 
 def texts(records: list) -> list[str]:
@@ -19,7 +28,7 @@ def test_few_records_all_come_back_the_oldest_first():
     mine = memory(recall=3)
     for page, text in enumerate(["one", "two", "three"]):
         mine.write(page, "fact", text, 0.5)
-    assert texts(mine.recall("whatever")) == ["one", "two", "three"]
+    assert texts(recall(mine, "whatever")) == ["one", "two", "three"]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +45,7 @@ def test_each_part_of_the_score_counts(rules: dict, wanted: list[str]):
     mine.write(1, "fact", "took Iron Sea [War]", 0.9)
     mine.write(2, "fact", "took Last Laugh [Comedy]", 0.1)
 
-    assert texts(mine.recall("a train through the night: drama")) == wanted
+    assert texts(recall(mine, "a train through the night: drama")) == wanted
 
 
 def test_beyond_its_capacity_the_least_is_forgotten():
@@ -70,7 +79,7 @@ def test_a_memory_that_is_relived_page_by_page_is_the_same():
     assert again.records == mine.records
     assert again.written == mine.written == 5
     assert again.gathered == mine.gathered
-    assert again.recall("war at sea") == mine.recall("war at sea")
+    assert recall(again, "war at sea") == recall(mine, "war at sea")
     assert mine.take_news() == "[]"
 
 
@@ -78,3 +87,36 @@ def test_a_prompt_tells_the_page_and_the_words():
     mine = memory()
     mine.write(0, "fact", "took nothing", 0.5)
     assert told(mine.records) == "- (page 1) took nothing"
+
+
+def test_what_a_memory_is_about_is_found_after_others_were_forgotten():
+    mine = memory(recall=1, capacity=3, recency=0.0, importance=0.0)
+    for page, text in enumerate(["took Iron Sea [War]", "took Paper Moon [Comedy]", "took Night Train [Drama]"]):
+        mine.write(page, "fact", text, 0.5)
+    assert texts(recall(mine, "Paper Moon [Comedy]")) == ["took Paper Moon [Comedy]"]
+    mine.write(3, "fact", "took Last Laugh [Comedy]", 0.5)  # the war is forgotten
+    assert texts(recall(mine, "Night Train [Drama]")) == ["took Night Train [Drama]"]
+    assert texts(recall(mine, "a Last Laugh")) == ["took Last Laugh [Comedy]"]
+
+
+def test_words_in_no_text_are_the_rarest_and_texts_alike_are_near():
+    weights = MEANINGS.encoder
+    near, far = weights.vector("the zyxt at Night Train"), weights.vector("Paper Moon")
+    asked = weights.vector("a zyxt")
+    assert asked @ near > 0.3 > abs(asked @ far)
+    assert weights.vector("").tolist() == [0.0] * len(asked)
+
+
+def test_an_encoder_is_asked_once_for_a_name_and_for_each_record():
+    asked: list[list[str]] = []
+
+    class Counting(WordWeights):
+        async def vectors(self, texts):
+            asked.append(list(texts))
+            return await super().vectors(texts)
+
+    mine = Memory(Remembering(recall=1), Meanings(Counting(["Night Train"])))
+    for page in range(3):
+        mine.write(page, "fact", f"took {page}", 0.5)
+        recall(mine, "Night Train", "Paper Moon")
+    assert asked == [["took 0", "took 1", "Night Train", "Paper Moon"], ["took 2"]]
