@@ -9,11 +9,12 @@ import numpy as np
 from pydantic import BaseModel
 
 from simenv.chance import mix_row, uniform
-from simenv.chat.asking import Outcome, ask, schema_of
+from simenv.chat.asking import Outcome, Typed, ask, schema_of
 from simenv.chat.model import ChatModel, Message, Question
 from simenv.pages import Grade
 
 from .answers import PageAnswer, Thought, Verdict, by_letter, complaint, letters
+from .decisions import interview_decisions, page_decisions
 from .memory import Memory, Remembered, told
 from .persona import Persona
 from .prompts import filled, prompt
@@ -56,7 +57,7 @@ class Deed:
     leaves: bool
     cause: str
     words: str
-    reading: str  # how the answer was read: plain, mended, repaired or failed
+    reading: str  # how the answer was read: one of `asking.How`
     feelings: Mapping[int, str] = field(default_factory=dict)  # about what was taken, by place
     remembered: str = "[]"  # what was written to memory, as JSON
     verdict: float = float("nan")  # after leaving, 1 to 10
@@ -97,7 +98,8 @@ class Agent:
         items = {letter: item for letter, place in asked.items() if (item := shown[place]) is not None}
         recalled = await self.memory.recall([item.named for item in items.values()])
         text = self.page_text(items, recalled)
-        outcome = await self._ask(model, "page", text, PageAnswer, lambda answer: complaint(answer, tuple(asked)))
+        typed = page_decisions(len(places), self.luck, self.page)
+        outcome = await self._ask(model, "page", text, PageAnswer, lambda answer: complaint(answer, tuple(asked)), typed)
         deed = self._deed(shown, asked, outcome, float(uniform(bits[:1])[0]))
         self._remember(shown, deed)
         if deed.leaves:
@@ -114,9 +116,12 @@ class Agent:
         text: str,
         form: type[BaseModel],
         check: Callable[[Any], str | None] | None = None,
+        typed: Typed[Any] | None = None,
     ) -> Outcome[Any]:
-        question = Question(kind, (self.system, Message("user", text)), schema_of(form), self.draw)
-        outcome = await ask(model, question, form, check)
+        decisions = typed.decisions if typed is not None else ()
+        messages = (self.system, Message("user", text))
+        question = Question(kind, messages, schema_of(form), self.draw, decisions=decisions)
+        outcome = await ask(model, question, form, check, typed)
         self.tally.note(kind, outcome)
         return outcome
 
@@ -178,7 +183,8 @@ class Agent:
         if deed.reading != "failed":
             mood = "satisfied" if deed.satisfaction >= 6 else "dissatisfied" if deed.satisfaction <= 4 else "lukewarm"
             strength = min(abs(deed.satisfaction - 5.5) / 4.5, 1.0)
-            self.memory.write(self.page - 1, "feeling", f"was {mood} with the page: {deed.words}", 0.2 + 0.6 * strength)
+            why = f": {deed.words}" if deed.words else ""  # who gives probabilities says nothing
+            self.memory.write(self.page - 1, "feeling", f"was {mood} with the page{why}", 0.2 + 0.6 * strength)
 
     async def _reflect(self, model: ChatModel) -> None:
         memories = self.memory.strongest(2 * self.memory.rules.recall)
@@ -195,7 +201,7 @@ class Agent:
             pages=self.page,
             cause=deed.cause,
         )
-        outcome = await self._ask(model, "interview", text, Verdict)
+        outcome = await self._ask(model, "interview", text, Verdict, typed=interview_decisions(self.luck))
         verdict: Verdict | None = outcome.value
         if verdict is not None:
             deed.words = f"{deed.words} {verdict.why}".strip()
