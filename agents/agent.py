@@ -9,11 +9,11 @@ import numpy as np
 from pydantic import BaseModel
 
 from simenv.chance import mix_row, uniform
-from simenv.chat.asking import Outcome, Typed, ask, schema_of
+from simenv.chat.asking import HOWS, Outcome, Typed, ask, schema_of
 from simenv.chat.model import ChatModel, Message, Question
 from simenv.pages import Grade
 
-from .answers import PageAnswer, Thought, Verdict, by_letter, complaint, letters
+from .answers import ItemAnswer, Looked, PageAnswer, Parting, Thought, Verdict, by_letter, complaint, letters
 from .decisions import interview_decisions, page_decisions
 from .memory import Memory, Remembered, told
 from .persona import Persona
@@ -71,6 +71,15 @@ class Anchor:
     usual_pages: float = 5.0  # of a session, where nothing is left to the model
 
 
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """How agents go about a session; declared."""
+
+    anchor: Anchor = Anchor()
+    calls: int = 1  # for a page; 2: what one makes of it is asked apart from what one does with its items
+    reflects: bool = False  # once more after the last page
+
+
 @dataclass(slots=True)
 class Agent:
     """A user in a session."""
@@ -78,14 +87,14 @@ class Agent:
     persona: Persona
     memory: Memory
     luck: np.uint64  # bits for (seed, user)
-    anchor: Anchor
     tally: Tally
+    conduct: Conduct = Conduct()
     page: int = 0
     system: Message = field(init=False)  # who the agent is and how it answers: the same in each of its prompts
     draw: int = field(init=False)  # likewise
 
     def __post_init__(self) -> None:
-        self.system = introduced(self.persona)
+        self.system = introduced(self.persona, self.conduct.calls)
         self.draw = int(self.luck & np.uint64(0x7FFFFFFF))
 
     async def look(self, model: ChatModel, shown: Sequence[Shown | None]) -> Deed:
@@ -97,9 +106,7 @@ class Agent:
         asked = {letter: places[row] for letter, row in zip(letters(len(places)), order, strict=True)}
         items = {letter: item for letter, place in asked.items() if (item := shown[place]) is not None}
         recalled = await self.memory.recall([item.named for item in items.values()])
-        text = self.page_text(items, recalled)
-        typed = page_decisions(len(places), self.luck, self.page)
-        outcome = await self._ask(model, "page", text, PageAnswer, lambda answer: complaint(answer, tuple(asked)), typed)
+        outcome = await self._browse(model, items, recalled)
         deed = self._deed(shown, asked, outcome, float(uniform(bits[:1])[0]))
         self._remember(shown, deed)
         if deed.leaves:
@@ -108,6 +115,30 @@ class Agent:
             await self._reflect(model)
         deed.remembered = self.memory.take_news()
         return deed
+
+    async def _browse(
+        self, model: ChatModel, items: Mapping[str, Shown], recalled: Sequence[Remembered]
+    ) -> Outcome[PageAnswer]:
+        """Ask what the agent does with the items, and what it makes of the page: at once, or one after the other."""
+        text, known = self.page_text(items, recalled), tuple(items)
+
+        def check(answer: Looked) -> str | None:
+            return complaint(answer, known)
+
+        if self.conduct.calls == 1:
+            typed = page_decisions(len(items), self.luck, self.page)
+            return await self._ask(model, "page", text, PageAnswer, check, typed)
+        looked: Outcome[Looked] = await self._ask(model, "page", text, Looked, check)
+        value: PageAnswer | None = None
+        how = looked.how
+        if looked.value is not None:
+            done = "\n".join(_done(items[one.letter], one) for one in looked.value.items)
+            judging = self._told("parting", recalled, done=done)
+            parted: Outcome[Parting] = await self._ask(model, "parting", judging, Parting)
+            made = parted.value or Parting(satisfaction=round(NEUTRAL), then="stay", why="")
+            value = PageAnswer(items=looked.value.items, **made.model_dump())
+            how = max(how, parted.how, key=HOWS.index)
+        return Outcome(value, how, looked.calls)
 
     async def _ask(
         self,
@@ -127,9 +158,11 @@ class Agent:
 
     def page_text(self, items: Mapping[str, Shown], recalled: Sequence[Remembered]) -> str:
         """Return what the agent is told of a page, its items by their letters."""
+        return self._told("page", recalled, items="\n".join(f"{letter}. {item.line}" for letter, item in items.items()))
+
+    def _told(self, name: str, recalled: Sequence[Remembered], **more: str) -> str:
         beliefs, memories = self.memory.beliefs(), [one for one in recalled if one.kind != "belief"]
-        lines = "\n".join(f"{letter}. {item.line}" for letter, item in items.items())
-        return filled("page", beliefs=told(beliefs[-3:]), memories=told(memories), number=str(self.page), items=lines)
+        return filled(name, beliefs=told(beliefs[-3:]), memories=told(memories), number=str(self.page), **more)
 
     def _deed(
         self, shown: Sequence[Shown | None], asked: Mapping[str, int], outcome: Outcome[PageAnswer], chance: float
@@ -146,11 +179,11 @@ class Agent:
                 grades[place] = int(_grade(done.rating))
                 ratings[place] = float(done.rating) if done.rating else float("nan")
                 feelings[place] = done.feeling[:MOST_FEELING]
-        answer, weight = outcome.value, self.anchor.weight
+        answer, weight = outcome.value, self.conduct.anchor.weight
         satisfaction, leaves = float(answer.satisfaction), answer.then != "stay"
         if weight:
             satisfaction = (1 - weight) * satisfaction + weight * (1 + 9 * self._usual(shown))
-            hazard = (1 - weight) * leaves + weight / max(self.anchor.usual_pages, 1.0)
+            hazard = (1 - weight) * leaves + weight / max(self.conduct.anchor.usual_pages, 1.0)
             leaves = chance < hazard
         cause = (AS_USUAL if answer.then == "stay" else answer.then) if leaves else ""
         return Deed(grades, ratings, satisfaction, leaves, cause, answer.why, outcome.how, feelings)
@@ -195,6 +228,8 @@ class Agent:
             self.memory.write(self.page - 1, "belief", outcome.value.belief, 0.9)
 
     async def _part(self, model: ChatModel, deed: Deed) -> None:
+        if self.conduct.reflects:
+            await self._reflect(model)
         text = prompt("interview").render(
             beliefs=told(self.memory.beliefs()),
             memories=told([one for one in self.memory.records if one.kind != "belief"]),
@@ -219,9 +254,16 @@ def answer_by_hand(persona: Persona, memory: Memory, asked: str) -> Question:
 
 
 @lru_cache(maxsize=100_000)
-def introduced(persona: Persona) -> Message:
+def introduced(persona: Persona, calls: int = 1) -> Message:
     """Return who an agent is and how it answers, as its prompts begin."""
-    return Message("system", prompt("person").render(persona=persona))
+    return Message("system", prompt("person").render(persona=persona, calls=calls))
+
+
+def _done(item: Shown, deed: ItemAnswer) -> str:
+    """Return what was done with an item, in words."""
+    if deed.act == "take":
+        return f"You took {item.named}, {_how(deed.rating or float('nan'))}. {deed.feeling}".rstrip()
+    return f"You passed over {item.named}." if deed.act == "pass" else f"You did not look at {item.named}."
 
 
 def _grade(rating: int) -> Grade:

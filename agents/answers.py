@@ -47,13 +47,22 @@ class ItemAnswer(Form):
     feeling: Said
 
 
-class PageAnswer(Form):
-    """What was done with a page."""
+class Looked(Form):
+    """What was done with the items of a page."""
 
     items: list[ItemAnswer]
+
+
+class Parting(Form):
+    """What was made of a page as a whole."""
+
     satisfaction: Annotated[int, _clamped(1, 10)]
     then: Literal["stay", "tired", "bored", "disappointed", "called away"]  # stays for another page, or why not
     why: Said
+
+
+class PageAnswer(Parting, Looked):
+    """What was done with a page, and made of it."""
 
 
 class Thought(Form):
@@ -103,7 +112,7 @@ def letters(count: int) -> tuple[str, ...]:
     return tuple(some[:count])
 
 
-def complaint(answer: PageAnswer, known: Sequence[str]) -> str | None:
+def complaint(answer: Looked, known: Sequence[str]) -> str | None:
     """Say what is wrong with a page's answer: every letter is wanted once, and no other."""
     said = [item.letter for item in answer.items]
     strange = sorted(set(said) - set(known))
@@ -116,6 +125,6 @@ def complaint(answer: PageAnswer, known: Sequence[str]) -> str | None:
     return f"item {missing[0]} is not answered; answer each letter once" if missing else None
 
 
-def by_letter(answer: PageAnswer) -> Mapping[str, ItemAnswer]:
+def by_letter(answer: Looked) -> Mapping[str, ItemAnswer]:
     """Return the items' answers by their letters."""
     return {item.letter: item for item in answer.items}

@@ -15,7 +15,7 @@ from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.pages import EMPTY, Page, Reaction
 
-from .agent import Agent, Anchor, Deed, Shown, answer_by_hand
+from .agent import Agent, Anchor, Conduct, Deed, Shown, answer_by_hand
 from .answers import letters
 from .meaning import Meanings, WordWeights
 from .memory import Memory, Remembering, told
@@ -41,6 +41,7 @@ class LLMPopulation:
         anchor: float = 0.0,
         usual_pages: float = 5.0,
         memory: Mapping[str, float] | None = None,
+        calls: int = 1,
         most_failed: float = 0.05,
         answers: Answers | None = None,
     ) -> None:
@@ -58,7 +59,9 @@ class LLMPopulation:
             raise SimenvError(f"most_failed is {most_failed}; it must be a share, from 0 to 1")
         self.most_failed = most_failed
         self.show = tuple(show)
-        self.anchor = Anchor(anchor, usual_pages)
+        if calls not in (1, 2):
+            raise SimenvError(f"calls is {calls}; a page takes 1, or 2 where it is judged apart from its items")
+        self.conduct = Conduct(Anchor(anchor, usual_pages), calls)
         self.tally = Tally(most_failed)
         self._personas: dict[int, Persona] = {}
 
@@ -111,7 +114,7 @@ class LLMPopulation:
         """Return the calls, and about how many tokens in and out, of a session that goes on to its last page."""
         rng = stream(0, "session size", user)
         memory = Memory(self.rules, self.meanings)
-        agent = Agent(self.persona(user), memory, np.uint64(0), self.anchor, self.tally)
+        agent = Agent(self.persona(user), memory, np.uint64(0), self.tally, self.conduct)
         calls = heard = said = 0
         for number in range(pages):
             agent.page = number + 1
@@ -124,6 +127,8 @@ class LLMPopulation:
             if memory.is_full_of_news:
                 memory.write(number, "belief", "I have had enough of what I have seen most of, for now.", 0.9)
                 asked.append(told(memory.strongest(2 * self.rules.recall)))
+            if self.conduct.calls == 2:
+                asked.append(asked[0])  # about as long
             if number == pages - 1:
                 asked.append(told(memory.records))
             calls += len(asked)
@@ -173,7 +178,7 @@ class Conversations:
         population = self.population
         for seat, user, bits in zip(seats.tolist(), users.tolist(), luck, strict=True):
             memory = Memory(population.rules, population.meanings)
-            self.agents[seat] = Agent(population.persona(user), memory, bits, population.anchor, population.tally)
+            self.agents[seat] = Agent(population.persona(user), memory, bits, population.tally, population.conduct)
 
     def begin(self, page: Page) -> None:
         """Let the users in these seats look at the page, each on his own."""

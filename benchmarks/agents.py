@@ -88,7 +88,7 @@ def pages(users: LLMPopulation, count: int) -> list[list[Shown | None]]:
 def agent(users: LLMPopulation, user: int) -> Agent:
     """Return an agent at the beginning of a session."""
     luck = np.uint64(7 + user)
-    return Agent(users.persona(user % 100), Memory(users.rules, users.meanings), luck, users.anchor, users.tally)
+    return Agent(users.persona(user % 100), Memory(users.rules, users.meanings), luck, users.tally, users.conduct)
 
 
 async def browse(users: LLMPopulation, who: Agent, some: list[list[Shown | None]]) -> None:

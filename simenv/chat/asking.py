@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from json_repair import repair_json
 from pydantic import BaseModel, ValidationError
@@ -20,6 +20,7 @@ from .ways import strict
 
 Form = TypeVar("Form", bound=BaseModel)
 How = Literal["plain", "mended", "repaired", "decided", "partly", "failed"]
+HOWS: tuple[How, ...] = get_args(How)  # the worse ones later
 
 SHOWN = 2_000  # characters of an answer that are shown again when asking for another
 MENDABLE = 20_000  # characters; mending longer ones takes seconds, and no decision is as long
@@ -222,19 +223,15 @@ def _words(text: str) -> str:
     return MARKS.sub("", text).casefold()
 
 
-SURROGATE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
-SUSPICIOUS = re.compile(r"(?i)nan\b|\binf|e\+?\d{3}|\d{300}")  # pydantic takes "NaN" and "1e999" for numbers
-
-
 def _checked(
     found: dict[str, Any], text: str, form: type[Form], check: Callable[[Form], str | None] | None
 ) -> Reading[Form]:
     """Return the value that an object has in this form, or what is wrong with it."""
     try:
-        if SURROGATE.search(text):
+        if not text.isascii() or "\\u" in text:  # it may hold lone surrogates
             found = _encodable(found)
         value = form.model_validate(found)
-        if SUSPICIOUS.search(text) and not _all_finite(value.model_dump()):
+        if _has_fractions(form) and not _all_finite(value.model_dump()):
             return Reading(None, "it holds a number that is none, or is infinite")
     except ValidationError as error:
         return Reading(None, _worded(error))
@@ -260,6 +257,12 @@ def _encodable(value: Any) -> Any:
     return [_encodable(one) for one in value] if isinstance(value, list) else value
 
 
+@lru_cache(maxsize=256)
+def _has_fractions(form: type[BaseModel]) -> bool:
+    """Return whether this form holds fractions, which may be none or infinite: pydantic takes "NaN" and "1e999"."""
+    return '"number"' in json.dumps(form.model_json_schema())
+
+
 def _all_finite(value: object) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
@@ -269,6 +272,10 @@ def _all_finite(value: object) -> bool:
 
 
 def _outcome(reading: Reading[Form], how: How, spent: list[Answer], calls: int | None = None) -> Outcome[Form]:
+    if len(spent) == 1 and calls is None:  # as nearly always
+        (one,) = spent
+        text = one.text if one.text.isascii() else _encodable(one.text)
+        return Outcome(reading.value, how, 1, one.tokens_in, one.tokens_out, one.seconds, text, reading.complaint)
     return Outcome(
         reading.value,
         how,

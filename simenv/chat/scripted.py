@@ -8,13 +8,14 @@ Reports call it a stand-in, never a language model.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .model import Answer, Question
 
 ITEM = re.compile(r"^([A-Z]{1,2})\. (.+)$")
 WORD = re.compile(r"[^\W_]{3,}")
+DONE = re.compile(r"^You (took|passed over|did not look at) .*?(?:, rated (\d) of 5|\.)")
 PAGE = re.compile(r"^- \(page (\d+)\) (.+)$")
 COMMON = {"such", "and", "the", "for", "with", "you", "rated", "others", "taken", "like", "dislike"}
 TAKE, LOOK = 0.55, 0.15  # of an item's worth: from here on it is taken, or looked at
@@ -50,6 +51,8 @@ class Scripted:
         wanted = set((question.schema or {}).get("properties", ()))
         if "items" in wanted:
             return reader.page()
+        if "then" in wanted:
+            return reader.parting(reader.done)
         if "belief" in wanted:
             return reader.belief()
         if "choice" in wanted:
@@ -76,6 +79,7 @@ class _Reader:
         self.beliefs: list[str] = []
         self.items: list[tuple[str, str]] = []
         self.more: dict[str, str] = {}  # what is said of an item below its line
+        self.done: list[int] = []  # with each item of the page before, its rating or 0
         self.own = ""  # who is asked, in his own words
         part = ""
         for line in (line for message in question.messages for line in message.text.splitlines()):
@@ -90,6 +94,8 @@ class _Reader:
                     self.beliefs.append(told[2].lower())
                 else:
                     self.memories.append((int(told[1]), told[2].lower()))
+            elif done := DONE.match(line):
+                self.done.append(int(done[2] or 0))
             elif item := ITEM.match(line):
                 self.items.append((item[1], item[2]))
             elif self.items and line.startswith("   "):
@@ -118,17 +124,20 @@ class _Reader:
 
     def page(self) -> dict[str, Any]:
         """Return what is done with each item, and with the page."""
-        items, joy = [], 0.0
+        items: list[dict[str, Any]] = []
         for letter, text in self.items:
             worth = self.worth(text)
             act = "take" if worth >= TAKE else "pass" if worth >= LOOK else "skip"
             rating = 0
             if act == "take":
                 rating = min(max(round(3 + 2.5 * (worth - 0.75) + 1.6 * (self.luck("rating", text) - 0.5)), 1), 5)
-                joy += rating - 2.5
             feeling = ("", "I regret it", "not much", "it was all right", "I liked it", "I loved it")[rating]
             items.append({"letter": letter, "act": act, "rating": rating, "feeling": feeling})
-        share = joy / max(len(items), 1)
+        return {"items": items} | self.parting([item["rating"] for item in items])
+
+    def parting(self, ratings: Sequence[int]) -> dict[str, Any]:
+        """Return what is made of a page, given the rating of each item, 0 for what was not taken."""
+        share = sum(rating - 2.5 for rating in ratings if rating) / max(len(ratings), 1)
         satisfaction = min(max(round(4.5 + 5 * share), 1), 10)
         tired = 0.1 * len({page for page, _ in self.memories})
         leave = self.luck("leave", len(self.memories)) < 0.08 + tired + 0.35 * (satisfaction < 4)
@@ -136,7 +145,7 @@ class _Reader:
             "nothing here is for me" if satisfaction < 4 else "I have seen enough" if leave else "there is more for me"
         )
         then = "stay" if not leave else "disappointed" if satisfaction < 4 else "tired"
-        return {"items": items, "satisfaction": satisfaction, "then": then, "why": why}
+        return {"satisfaction": satisfaction, "then": then, "why": why}
 
     def match(self, letter: str) -> float:
         """Return how many words of what one likes an item shares, and a little luck."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simenv.agents.agent import Agent, Anchor, Shown
+from simenv.agents.agent import Agent, Anchor, Conduct, Shown
 from simenv.agents.llm import LLMPopulation
 from simenv.agents.meaning import Meanings, WordWeights
 from simenv.agents.memory import Memory, Remembering
@@ -56,7 +56,8 @@ class Heard(Scripted):
 def agent(persona: Persona = LOVER, seed: int = 0, **rules: Any) -> Agent:
     meanings = Meanings(WordWeights(item.named for item in COMEDY + WAR + WESTERN))
     anchor = Anchor(rules.pop("anchor", 0.0), rules.pop("usual_pages", 5.0))
-    return Agent(persona, Memory(Remembering(**rules), meanings), luck_of(seed, np.array([7]))[0], anchor, Tally(1.0))
+    conduct = Conduct(anchor, rules.pop("calls", 1), rules.pop("reflects", False))
+    return Agent(persona, Memory(Remembering(**rules), meanings), luck_of(seed, np.array([7]))[0], Tally(1.0), conduct)
 
 
 def look(who: Agent, *pages: list[Shown | None], model: Scripted | None = None) -> list:
@@ -145,6 +146,30 @@ def test_an_answer_that_cannot_be_read_is_counted_and_nothing_is_liked():
     assert not deed.leaves
     assert who.tally.counts == {("page", "failed"): 1}
     assert len(model.questions) == 2  # one repair turn
+
+
+def test_in_two_calls_the_page_is_judged_after_what_was_done_with_its_items():
+    model = Heard()
+    first, second = look(agent(calls=2, seed=1), COMEDY[:2] + WAR[:2], COMEDY[2:4], model=model)
+    kinds = [question.kind for question in model.questions]
+    assert kinds[:2] == ["page", "parting"]
+    looked, parting = model.questions[:2]
+    assert "asked afterwards" in looked.messages[0].text
+    assert "then" not in looked.schema["properties"]
+    assert set(parting.schema["properties"]) == {"satisfaction", "then", "why"}
+    for place, item in enumerate(COMEDY[:2] + WAR[:2]):
+        did = {Grade.UNSEEN: "did not look at", Grade.PASSED: "passed over"}.get(first.grades[place], "took")
+        assert f"You {did} {item.named}" in parting.messages[1].text
+    assert first.reading == second.reading == "plain"
+    assert first.satisfaction == model.answer(parting)["satisfaction"]
+
+
+def test_in_two_calls_a_page_that_nobody_judges_keeps_what_was_done():
+    model = Heard(lambda question, answer: {"nonsense": 1} if question.kind == "parting" else answer)
+    (deed,) = look(agent(calls=2), COMEDY[:4], model=model)
+    assert deed.reading == "failed"
+    assert liked(deed.grades) > 0
+    assert (deed.leaves, deed.satisfaction) == (False, 5.0)
 
 
 @pytest.mark.parametrize("wrong", ["unknown letter", "twice", "missing", "renamed"])
@@ -308,6 +333,6 @@ def test_an_option_that_cannot_be_is_told(options: dict[str, Any], told: str):
 
 def test_prompts_have_a_version_and_know_all_that_they_name():
     assert len(version()) == 16
-    text = prompt("person").render(persona=LOVER)
+    text = prompt("person").render(persona=LOVER, calls=1)
     assert "Comedy, such as Paper Moon" in text
     assert "{" not in text
