@@ -21,8 +21,11 @@ KINDS = {
     "plain": "read as it came",
     "mended": "right but for its wrapping or its marks",
     "repaired": "read after the user was told what was wrong and asked once more",
+    "decided": "given as probabilities, and drawn by the user's own luck",
+    "partly": "likewise, but some were refused: an item that was counts as not looked at",
     "failed": "not read at all, so the page counts as not looked at",
 }
+TYPED = ("decided", "partly")  # named where there are some
 ALL = "all"
 MOST_FAILED = 0.05  # what the agents' population takes unless told; a manifest keeps only what was told
 
@@ -76,7 +79,8 @@ def readings(run: RunDir, stands: Standings) -> Readings | None:
         kind, number = row["reading"], row["count_all"]
         found.setdefault(row["policy"], {})[kind] = number
         found[ALL][kind] = found[ALL].get(kind, 0) + number
-    told = [*KINDS, *sorted(set(found[ALL]) - set(KINDS))]
+    told = [kind for kind in KINDS if kind in found[ALL] or kind not in TYPED]
+    told += sorted(set(found[ALL]) - set(KINDS))
     counts = {policy: mine for policy, mine in found.items() if mine and policy != ALL} | {ALL: found[ALL]}
     return Readings(told, counts, _most_failed(run.manifest))
 

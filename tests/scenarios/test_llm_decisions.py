@@ -1,0 +1,160 @@
+"""Runs whose endpoint gives probabilities: whatever the slots, the order or a crash, the log is the same."""
+
+import importlib.util
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from simenv.errors import BudgetSpent, PopulationError
+from simenv.rundir import RunDir
+from simenv.scenarios.runner import run
+from simenv.scenarios.scenario import Scenario
+
+SERVER = Path(__file__).parents[1] / "simenv" / "chat" / "scripted_server.py"
+Tiny = Callable[..., Scenario]
+
+RUN = """
+import sys
+from pathlib import Path
+from simenv.scenarios.runner import run
+from simenv.scenarios.scenario import read_scenario
+run(read_scenario(sys.argv[1]), Path(sys.argv[2]), resume=True)
+"""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A server that gives probabilities by what it is asked, refuses some, and answers in words by their schema."""
+    spec = importlib.util.spec_from_file_location("scripted_server", SERVER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    server = module.ScriptedServer()
+
+    def decide(body: dict[str, Any]) -> dict[str, Any]:
+        def chances(name: str, options: list[str]) -> list[float] | None:
+            luck = random.Random(body["input"] + name)
+            told = [luck.random() for _ in options]
+            return None if luck.random() < 0.02 else [one / sum(told) for one in told]
+
+        found: dict[str, Any] = module.deciding(body, chances)
+        return found
+
+    server.decides = decide
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-quite-secret-7731")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def agents(tiny: Tiny, server: Any) -> Tiny:  # noqa: ARG001  (it is asked by its address in the environment)
+    """Return a maker of scenarios with twenty agents; say what differs of the model."""
+
+    def make(**model: Any) -> Scenario:
+        told = {"kind": "endpoint", "model": "scripted", "ways": ["decisions", "schema"], "timeout": 10.0, **model}
+        return tiny(population={"name": "llm", "model": told}, users=20, max_pages=3, offline=None)
+
+    return make
+
+
+def rows(result: RunDir) -> tuple[pa.Table, pa.Table]:
+    return result.log.events(), result.log.pages()
+
+
+@pytest.fixture
+def plain(agents: Tiny, tmp_path: Path) -> tuple[pa.Table, pa.Table]:
+    """The log of a run that nothing befell."""
+    return rows(run(agents(), tmp_path / "plain"))
+
+
+@pytest.mark.usefixtures("plain")
+def test_the_manifest_says_that_decisions_were_asked_and_how_many_were_settled(tmp_path: Path, server: Any):
+    told = json.loads((tmp_path / "plain" / "manifest.json").read_text())
+    assert told["population"]["model"]["ways"] == ["decisions", "schema"]
+    assert set(told["readings"]) == {"decided", "partly"}
+    assert told["readings"]["decided"] > told["readings"]["partly"] > 0
+    asked = [body for body in server.asked if "questions" in body]
+    assert len(asked) >= sum(told["readings"].values())
+    assert any(body["questions"][0]["instructions"].endswith("from 1 to 10?") for body in asked)
+
+
+def test_some_like_some_leave_and_nobody_says_a_word(plain: tuple[pa.Table, pa.Table]):
+    events, pages = plain
+    assert len(set(events["grade"].to_pylist())) >= 4
+    assert set(pages["exit_cause"].to_pylist()) > {None, "bored", "tired"}
+    assert not any(pages["words"].to_pylist())
+    assert any(json.loads(told) for told in pages["remembered"].to_pylist())
+
+
+@pytest.mark.parametrize("path", ["direct", "compatible"])
+def test_answers_in_any_order_and_any_number_at_once_leave_the_same_log(
+    agents: Tiny, server: Any, tmp_path: Path, plain: tuple[pa.Table, pa.Table], path: str
+):
+    at_once = server.decides
+
+    def late(body: dict[str, Any]) -> Any:
+        time.sleep(random.random() * 0.005)
+        return at_once(body)
+
+    server.decides = late
+    for slots in (1, 64):
+        assert rows(run(agents(slots=slots, path=path), tmp_path / str(slots))) == plain
+
+
+def test_a_replay_is_the_same_without_a_call(
+    agents: Tiny, server: Any, tmp_path: Path, plain: tuple[pa.Table, pa.Table]
+):
+    asked = len(server.bodies)
+    assert rows(run(agents(), tmp_path / "again", replay=tmp_path / "plain")) == plain
+    assert len(server.bodies) == asked
+
+
+def test_a_run_that_was_stopped_or_killed_goes_on_to_the_same_log(
+    agents: Tiny, server: Any, tmp_path: Path, plain: tuple[pa.Table, pa.Table]
+):
+    whole = len(server.bodies)
+    server.bodies.clear()
+    with pytest.raises(BudgetSpent, match="tokens is spent"):
+        run(agents(budget={"tokens": 60 * whole}), tmp_path / "stopped")
+    assert 0 < len(server.bodies) < whole
+    assert rows(run(agents(slots=3), tmp_path / "stopped", resume=True)) == plain
+    assert len(server.bodies) == whole + 1  # a probe
+
+    server.bodies.clear()
+    file = tmp_path / "killed.yaml"
+    file.write_text(agents().text(), encoding="utf-8")
+    assert yaml.safe_load(file.read_text())["users"] == 20
+    server.delay = 0.02
+    child = subprocess.Popen([sys.executable, "-c", RUN, file, tmp_path / "killed"])
+    while child.poll() is None and len(server.bodies) < whole // 2:
+        time.sleep(0.001)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    server.delay = 0.0
+    assert rows(run(agents(), tmp_path / "killed", resume=True)) == plain
+
+
+def test_a_run_whose_decisions_are_mostly_refused_fails(agents: Tiny, server: Any, tmp_path: Path):
+    answered = server.decides
+
+    def refuse(body: dict[str, Any]) -> dict[str, Any]:
+        if "rainbow" in body["input"]:
+            found: dict[str, Any] = answered(body)
+            return found
+        return {"answers": [{"name": one["name"], "type": "refusal"} for one in body["questions"]]}
+
+    server.decides = refuse
+    with pytest.raises(PopulationError, match=r"no answer that could be read.*8 of 8 decisions were refused"):
+        run(agents(), tmp_path / "refused")
