@@ -15,7 +15,7 @@ def _clamped(low: int, high: int) -> BeforeValidator:
 
     def clamp(value: Any) -> Any:
         if isinstance(value, bool):
-            return value
+            raise ValueError("a number is wanted, neither true nor false")  # which would count as 1 and 0
         try:
             return min(max(round(float(value)), low), high)
         except (TypeError, ValueError, OverflowError):
