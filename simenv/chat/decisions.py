@@ -15,8 +15,9 @@ from .replies import complaint, tokens
 
 MOST = 64  # in one request; some endpoints take more, none that we know takes fewer
 OPENING = '{"decisions":'  # of the text of such an answer
-ROUNDING = 0.02  # by which probabilities may miss 1 together
+ROUNDING = 0.02  # by which probabilities may miss 1
 DIGITS = 6
+NUMBERS = frozenset({int, float})  # of JSON; true is none
 Chances = tuple[float, ...]  # of each option; they sum to about 1
 
 
@@ -64,7 +65,7 @@ def heard(text: str, decisions: Sequence[Decision]) -> list[Chances | None] | No
         return None
     try:
         found = json.loads(text)["decisions"]
-        return [_kept(found.get(decision.name), decision) for decision in decisions]
+        return [_kept(found.get(decision.name), len(decision.outcomes)) for decision in decisions]
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
 
@@ -116,7 +117,7 @@ def _chances(answer: Any, decision: Decision) -> list[float] | str:
         if answer.get("type") != decision.kind:
             return "unreadable"
         if decision.kind == "predicate":
-            told = {"true": answer["probability"], "false": 1 - answer["probability"]}
+            told = {"true": answer["probability"], "false": max(0.0, 1 - answer["probability"])}
         else:
             # The number of a level is its place for some and its label for others, so the label alone is asked.
             key = "value" if decision.kind == "choice" else "label"
@@ -129,15 +130,17 @@ def _chances(answer: Any, decision: Decision) -> list[float] | str:
         return "unreadable"
 
 
-def _kept(found: object, decision: Decision) -> Chances | None:
-    fits = isinstance(found, list) and len(found) == len(decision.outcomes) and _sums(found)
-    return tuple(found) if fits and isinstance(found, list) else None
+def _kept(found: object, count: int) -> Chances | None:
+    return tuple(found) if isinstance(found, list) and len(found) == count and _sums(found) else None
 
 
 def _sums(chances: Sequence[Any]) -> bool:
     """Return whether these are probabilities of all that can be; NaN is none."""
-    numbers = all(isinstance(chance, int | float) and not isinstance(chance, bool) for chance in chances)
-    return numbers and all(0 <= chance <= 1 for chance in chances) and abs(sum(chances) - 1) <= ROUNDING
+    if not NUMBERS.issuperset(map(type, chances)):
+        return False
+    return (
+        min(chances) >= 0 and max(chances) <= 1 + ROUNDING and abs(sum(chances) - 1) <= ROUNDING
+    )  # with NaN the sum is not
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

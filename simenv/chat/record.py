@@ -221,7 +221,7 @@ class Keys:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = hashlib.blake2b(_canonical(sorted(settings.items())), digest_size=16)
         self._schema: Once[Mapping[str, Any] | None, bytes] = Once(_canonical)
-        self._decisions: Once[tuple[Decision, ...], bytes] = Once(lambda some: _canonical(list(map(astuple, some))))
+        self._decisions: Once[tuple[Decision, ...], bytes] = Once(_mark)
 
     def of(self, question: Question) -> bytes:
         """Return the key; the kind is no part of it."""
@@ -232,6 +232,11 @@ class Keys:
         if question.decisions:
             digest.update(self._decisions(question.decisions))
         return digest.digest()
+
+
+def _mark(decisions: tuple[Decision, ...]) -> bytes:
+    """Return what tells decisions apart, shorter than they are."""
+    return hashlib.blake2b(_canonical(list(map(astuple, decisions))), digest_size=16).digest()
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -205,6 +205,8 @@ def choice(*each: Any, **more: Any) -> dict[str, Any]:
         (choice(("skip", 0.4), ("take", 0.6)), (0.4, 0.6)),
         (choice(("take", 0.6), ("skip", 0.4)), (0.4, 0.6)),
         (choice(("skip", 0), ("take", 1)), (0, 1)),
+        (choice(("skip", 0.0), ("take", 1.0000001)), (0, 1)),
+        (choice(("skip", 0.0), ("take", 1.5)), None),
         (choice(("skip", 0.4), ("take", 0.601)), (0.4, 0.601)),
         (choice(("skip", 0.4)), None),
         (choice(("skip", 1.0)), None),
