@@ -97,7 +97,7 @@ TEMPLATE = (
 
 
 def _words() -> Any:
-    """Return a tokenizer of 1,024 words, learnt from what we say of ourselves."""
+    """Return a tokenizer of some hundred words, learnt from a text that does not change and an answer."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -106,6 +106,6 @@ def _words() -> Any:
     marks, letters = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=1024, special_tokens=marks, initial_alphabet=letters, show_progress=False)
     form = {"items": [{"letter": "A", "act": "skip", "rating": 0, "feeling": ""}], "satisfaction": 5, "why": ""}
-    readme = Path(__file__).parents[3] / "README.md"
-    words.train_from_iterator([readme.read_text(encoding="utf-8"), *[json.dumps(form)] * 9], trainer)
+    licence = Path(__file__).parents[3] / "LICENSE"
+    words.train_from_iterator([licence.read_text(encoding="utf-8"), *[json.dumps(form)] * 9], trainer)
     return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|im_end|>", pad_token="<|endoftext|>")
