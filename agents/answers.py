@@ -78,6 +78,20 @@ class Verdict(Form):
     why: Said
 
 
+class Portrait(Form):
+    """Who a user is."""
+
+    tastes: list[Said]
+    dislikes: list[Said]
+    habit: Said
+
+
+class Blurb(Form):
+    """What is said of an item."""
+
+    text: str
+
+
 class Choice(Form):
     """Which of two items was taken."""
 

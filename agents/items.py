@@ -9,6 +9,7 @@ from simenv.catalog import Catalog
 from .meaning import WordWeights, words_of
 
 MOST_WORDS = 50  # of an item's memory
+LETTERS = 8  # that a word may have on average
 
 
 @dataclass(slots=True)
@@ -62,6 +63,5 @@ def contradiction(memory: ItemMemory, text: str, known: Sequence[str]) -> str | 
 
 
 def shortened(text: str, most: int) -> str:
-    """Return a text in one line, cut after so many words."""
-    words = text.split()
-    return " ".join(words[:most])
+    """Return a text in one line, cut after so many words of common length."""
+    return " ".join(text.split()[:most])[: most * LETTERS]

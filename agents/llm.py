@@ -2,31 +2,31 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 
 from simenv.arrays import BitArray, FloatArray, IntArray
-from simenv.chance import stream
 from simenv.chat.crowd import Crowd, the_loop
 from simenv.chat.model import ChatModel
 from simenv.chat.opening import Answers, open_model
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
-from simenv.pages import EMPTY, Page, Reaction
+from simenv.pages import Page, Reaction
 
-from .agent import Agent, Anchor, Conduct, Deed, Shown, answer_by_hand
-from .answers import letters
+from .afterwards import think_over
+from .agent import Agent, Anchor, Conduct, Deed, answer_by_hand
 from .meaning import Meanings, WordWeights
-from .memory import Memory, Remembering, told
+from .memory import Memory, Remembering
 from .persona import VERSION, Persona, compose
 from .prompts import version
+from .shelf import Shelf, texts_of_run
 from .tally import Tally
 from .traits import Traits, traits_of
+from .writing import Writer
 
-BYTES_A_TOKEN = 4  # about, in English
-ANSWERED = 80  # bytes of an answer for each item, and beside them
-MOST_TEXT = 200  # characters of an item's description on a page
 SHOWS = ("rating", "popularity")
 
 
@@ -42,6 +42,9 @@ class LLMPopulation:
         usual_pages: float = 5.0,
         memory: Mapping[str, float] | None = None,
         calls: int = 1,
+        personas: Literal["composed", "written"] = "composed",
+        item_texts: str | Mapping[str, Any] = "described",
+        afterwards: Sequence[str] = (),
         most_failed: float = 0.05,
         answers: Answers | None = None,
     ) -> None:
@@ -61,7 +64,17 @@ class LLMPopulation:
         self.show = tuple(show)
         if calls not in (1, 2):
             raise SimenvError(f"calls is {calls}; a page takes 1, or 2 where it is judged apart from its items")
-        self.conduct = Conduct(Anchor(anchor, usual_pages), calls)
+        if personas not in ("composed", "written"):
+            raise SimenvError(
+                f"personas are composed of categories and titles, or written by the model, not '{personas}'"
+            )
+        strange = sorted(set(afterwards) - {"users", "items"})
+        if strange:
+            raise SimenvError(
+                f"afterwards names who thinks over what happened: users, items or both, not '{strange[0]}'"
+            )
+        self.personas, self.item_texts, self.afterwards = personas, item_texts, tuple(afterwards)
+        self.conduct = Conduct(Anchor(anchor, usual_pages), calls, "users" in afterwards)
         self.tally = Tally(most_failed)
         self._personas: dict[int, Persona] = {}
 
@@ -69,33 +82,61 @@ class LLMPopulation:
         """Learn who the users are, and what stands on a page, from training rows."""
         self.dataset = dataset
         self.traits: Traits = traits_of(dataset)
-        self.meanings = Meanings(WordWeights(dataset.catalog.text(item) for item in range(len(dataset.catalog))))
-        log = dataset.interactions
-        rated = np.isfinite(log.ratings)
-        counts = np.bincount(log.items[rated], minlength=len(dataset.catalog))
-        sums = np.bincount(log.items[rated], log.ratings[rated], len(dataset.catalog))
-        self._means: FloatArray = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
-        known = log.ratings[rated]
+        self.words = WordWeights(dataset.catalog.text(item) for item in range(len(dataset.catalog)))
+        self.meanings = Meanings(self.words)
+        self.writer = Writer(self.model, dataset, self.tally)
+        written, described = self.item_texts == "written", self.item_texts == "described"
+        texts = {} if written or described else texts_of_run(self.item_texts, dataset)
+        self.shelf = Shelf(dataset, self.show, self.writer if written else None, texts)
+        known = dataset.interactions.ratings[np.isfinite(dataset.interactions.ratings)]
         self._scale = (float(known.min()), float(known.max())) if len(known) else None
         self._personas = {}
-        self._shown: dict[int, Shown] = {}
 
     def facts(self) -> dict[str, Any]:
         """Return the model and the prompts that its reactions follow from."""
         settings = dict(self.model.settings)
         scripted = settings.get("kind") == "scripted"
         about = "a scripted stand-in, no language model" if scripted else f"asked of {settings.get('model')}"
-        return {"about": about, "model": settings, "prompts": version()}
+        return {"about": about, "model": settings, "prompts": version(), "most_failed": self.most_failed}
 
     def close(self) -> None:
         """Let go of the model's connections and its record."""
         asyncio.run_coroutine_threadsafe(self.model.close(), the_loop()).result()
 
     def persona(self, user: int) -> Persona:
-        """Return a user's persona, composed when it is first needed."""
+        """Return a user's persona, composed when it is first needed unless it is known."""
         if user not in self._personas:
             (self._personas[user],) = compose(self.dataset, [user], self.traits)
         return self._personas[user]
+
+    def know(self, user: int, persona: Persona) -> None:
+        """Take a persona that was made before."""
+        self._personas[user] = persona
+
+    def introduce(self, users: Sequence[int]) -> list[dict[str, Any]]:
+        """Make these users' personas, where need be by the model; return them as JSON holds them."""
+        if self.personas == "written":
+            new = [user for user in dict.fromkeys(users) if user not in self._personas]
+            composed = dict(zip(new, compose(self.dataset, new, self.traits), strict=True))
+            self._personas |= Crowd[int, Persona]().all(
+                (user, self.writer.persona(user, persona)) for user, persona in composed.items()
+            )
+        return [self.persona_told(user) for user in users]
+
+    def think_over(self, events: pa.Table) -> list[dict[str, Any]]:
+        """Return what is said of items after these sessions, once those that were taken have thought them over."""
+        if "items" not in self.afterwards:
+            return self.shelf.told()
+        return think_over(self.shelf, self.writer, self.words, events, self._as_met)
+
+    def _as_met(self, user_id: object) -> str:
+        """Return who a user is, as items hear of him."""
+        liked = [taste.partition(", such as")[0] for taste in self.persona(self._index[user_id]).tastes[:3]]
+        return f"one who likes {'; '.join(liked)}" if liked else "somebody"
+
+    @cached_property
+    def _index(self) -> dict[object, int]:
+        return {user_id: user for user, user_id in enumerate(self.dataset.users.ids.tolist())}
 
     def persona_told(self, user: int) -> dict[str, Any]:
         """Return a user's persona as JSON holds it, with its mark."""
@@ -109,47 +150,6 @@ class LLMPopulation:
             memory.relive(page)
         asked = self.model.ask(answer_by_hand(self.persona(user), memory, question))
         return asyncio.run_coroutine_threadsafe(asked, the_loop()).result().text
-
-    def session_size(self, user: int, page_size: int, pages: int) -> tuple[int, int, int]:
-        """Return the calls, and about how many tokens in and out, of a session that goes on to its last page."""
-        rng = stream(0, "session size", user)
-        memory = Memory(self.rules, self.meanings)
-        agent = Agent(self.persona(user), memory, np.uint64(0), self.tally, self.conduct)
-        calls = heard = said = 0
-        for number in range(pages):
-            agent.page = number + 1
-            items = rng.integers(len(self.dataset.catalog), size=page_size).tolist()
-            shown = [one for one in map(self.shown, items) if one is not None]
-            recalled = memory.strongest(self.rules.recall)
-            asked = [agent.page_text(dict(zip(letters(page_size), shown, strict=False)), recalled)]
-            memory.write(number, "fact", "took " + "; ".join(f"{one.named}, rated 4 of 5" for one in shown), 0.8)
-            memory.write(number, "feeling", "was satisfied with the page, for there was something for me", 0.5)
-            if memory.is_full_of_news:
-                memory.write(number, "belief", "I have had enough of what I have seen most of, for now.", 0.9)
-                asked.append(told(memory.strongest(2 * self.rules.recall)))
-            if self.conduct.calls == 2:
-                asked.append(asked[0])  # about as long
-            if number == pages - 1:
-                asked.append(told(memory.records))
-            calls += len(asked)
-            heard += sum(len(agent.system.text) + len(text) for text in asked) // BYTES_A_TOKEN
-            said += (page_size * ANSWERED + ANSWERED * len(asked)) // BYTES_A_TOKEN
-        return calls, heard, said
-
-    def shown(self, item: int) -> Shown | None:
-        """Return an item as it stands on a page; None for an empty place."""
-        if item == EMPTY:
-            return None
-        if item not in self._shown:
-            catalog, mean = self.dataset.catalog, self._means[item]
-            self._shown[item] = Shown(
-                catalog.title(item),
-                catalog.categories[item],
-                (catalog.descriptions[item] or "")[:MOST_TEXT],
-                f"{mean:.1f}" if "rating" in self.show and np.isfinite(mean) else "",
-                f"{self.dataset.popularity[item]:,}" if "popularity" in self.show else "",
-            )
-        return self._shown[item]
 
     def ratings(self, stars: FloatArray) -> FloatArray:
         """Return what stars from 1 to 5 are on the data's own scale; nothing where the data have no ratings."""
@@ -176,19 +176,26 @@ class Conversations:
     def reseat(self, seats: IntArray, users: IntArray, luck: BitArray) -> None:
         """Let these users begin a session in seats that others have left."""
         population = self.population
+        if population.personas == "written":
+            population.introduce(users.tolist())
         for seat, user, bits in zip(seats.tolist(), users.tolist(), luck, strict=True):
             memory = Memory(population.rules, population.meanings)
             self.agents[seat] = Agent(population.persona(user), memory, bits, population.tally, population.conduct)
 
     def begin(self, page: Page) -> None:
         """Let the users in these seats look at the page, each on his own."""
-        population, rows = self.population, page.items.tolist()
+        rows = page.items.tolist()
         deeds = []
         for row, seat in enumerate(page.seats.tolist()):
             self._begun[seat] = page, row
-            shown = [population.shown(item) for item in rows[row]]
-            deeds.append((seat, self.agents[seat].look(population.model, shown)))
+            deeds.append((seat, self._look(self.agents[seat], rows[row])))
         self.crowd.start(deeds)
+
+    async def _look(self, agent: Agent, items: Sequence[int]) -> Deed:
+        shelf = self.population.shelf
+        if shelf.writer is not None:
+            await shelf.describe(items)
+        return await agent.look(self.population.model, [shelf.shown(item) for item in items])
 
     def collect(self) -> tuple[Page, Reaction]:
         """Return what those did who are done, at least one."""

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from simenv.dataset import Dataset, disliked_to, liked_from
 
 from .traits import LEVELS, Traits, traits_of
 
-VERSION = 1  # of how personas are made: those of another are made anew
-MOST_TASTES = 5
+VERSION = 2  # of how personas are made: those of another are made anew
+MOST_TASTES, MOST_DISLIKES = 5, 2
 EXAMPLES = 3  # titles that stand for a taste
 RECENT = 0.9  # how much an interaction's weight falls with each one after it
 
@@ -34,6 +34,7 @@ class Persona:
     about: str  # demographics, where the data have them
     usual: Mapping[str, float] = field(hash=False)  # his categories and their share, recent ones weighing more
     length: int  # rows of his history
+    by: str = "composed"  # of categories and titles, or by whom tastes and habit were written
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
@@ -46,8 +47,9 @@ class Persona:
 
 
 def persona_of(told: Mapping[str, Any]) -> Persona:
-    """Return the persona that `plain` told of."""
-    return Persona(**{**told, "tastes": tuple(told["tastes"]), "dislikes": tuple(told["dislikes"])})
+    """Return the persona that `plain` told of; what else stands beside it is left out."""
+    known = {part.name: told[part.name] for part in fields(Persona)}
+    return Persona(**known | {"tastes": tuple(told["tastes"]), "dislikes": tuple(told["dislikes"])})
 
 
 def compose(dataset: Dataset, users: Sequence[int], traits: Traits | None = None) -> list[Persona]:
@@ -71,7 +73,7 @@ def _composed(dataset: Dataset, user: int, traits: Traits, like: float, dislike:
         conformity=_word(traits.conformity_level[user]),
         diversity=_word(traits.diversity_level[user]),
         tastes=_tastes(dataset, liked),
-        dislikes=_tastes(dataset, disliked, most=2),
+        dislikes=_tastes(dataset, disliked, most=MOST_DISLIKES),
         habit=_habit(ratings[~unrated], middle),
         about=_about(dataset, user),
         usual=_usual(dataset, items),

@@ -82,7 +82,7 @@ def population() -> LLMPopulation:
 def pages(users: LLMPopulation, count: int) -> list[list[Shown | None]]:
     """Return pages of items drawn by lot."""
     items = np.random.default_rng(0).integers(500, size=(count, PAGE_SIZE)).tolist()
-    return [[users.shown(item) for item in page] for page in items]
+    return [[users.shelf.shown(item) for item in page] for page in items]
 
 
 def agent(users: LLMPopulation, user: int) -> Agent:

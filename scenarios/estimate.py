@@ -2,18 +2,14 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from simenv.agents.llm import LLMPopulation
-from simenv.chance import stream
+from simenv.agents.sizes import size_of_run
 from simenv.chat.budget import Prices
 from simenv.errors import SimenvError
 
 from .names import build
 from .scenario import Scenario
 from .stage import set_stage
-
-SAMPLED = 50  # users whose prompts are measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +39,17 @@ def estimate(scenario: Scenario) -> Estimate:
     if not isinstance(population, LLMPopulation):
         raise SimenvError(f"population '{chosen.name}' asks no language model, so there is nothing to estimate")
     population.fit(stage.split.train)
-    some = stream(0, "estimate").choice(stage.users, size=min(SAMPLED, len(stage.users)), replace=False)
-    taken = np.array([population.session_size(int(user), scenario.page_size, scenario.max_pages) for user in some])
-    calls, heard, said = taken.mean(axis=0)
-    sessions = len(stage.users) * len(scenario.policies) * len(scenario.seeds)
+    encounters = len(scenario.policies) * len(scenario.seeds)
+    size = size_of_run(
+        population,
+        stage.users.tolist(),
+        encounters=encounters,
+        page_size=scenario.page_size,
+        pages=scenario.max_pages,
+    )
+    sessions = len(stage.users) * encounters
     told = chosen.options.get("model")
     prices = told.get("prices") if isinstance(told, dict) else None
-    tokens_in, tokens_out = round(heard * sessions), round(said * sessions)
+    tokens_in, tokens_out = round(size.tokens_in), round(size.tokens_out)
     money = None if prices is None else Prices(**prices).cost(tokens_in, tokens_out)
-    return Estimate(sessions, round(calls * sessions), tokens_in, tokens_out, money)
+    return Estimate(sessions, round(size.calls), tokens_in, tokens_out, money)

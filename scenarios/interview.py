@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow.compute as pc
 
 from simenv.agents.llm import LLMPopulation
+from simenv.agents.persona import VERSION, persona_of
 from simenv.errors import RunError, SimenvError
-from simenv.rundir import RunDir
+from simenv.rundir import PERSONAS, RunDir
 
 from .names import build
 from .runner import answers_of
@@ -18,10 +19,18 @@ from .stage import Stage, set_stage
 
 
 def personas_of(source: str, settings: Sequence[str] = (), user: str | None = None) -> Iterator[str]:
-    """Yield the personas of a scenario's or a run's agents, or of one user, each as a line of JSON."""
+    """Yield the personas of a scenario's or a run's agents, or of one user, each as a line of JSON.
+
+    A run holds its own; those of a scenario are made anew, by its model if they are to be written.
+    """
     stage, population = _agents(_scenario(source, settings), None)
-    for index in stage.users.tolist() if user is None else [_index(stage, user)]:
-        yield json.dumps(population.persona_told(index), ensure_ascii=False)
+    users = stage.users.tolist() if user is None else [_index(stage, user)]
+    try:
+        _recognise(Path(source), stage, population)
+        for told in population.introduce(users):
+            yield json.dumps(told, ensure_ascii=False)
+    finally:
+        population.close()
 
 
 def interview(folder: Path, user: str, question: str, policy: str | None = None, seed: int | None = None) -> str:
@@ -37,6 +46,7 @@ def interview(folder: Path, user: str, question: str, policy: str | None = None,
     stage, population = _agents(scenario, folder)
     index = _index(stage, user)
     number = scenario.seeds[0] if seed is None else seed
+    _recognise(folder, stage, population)
     remembered = _remembered(result, stage.split.train.users.ids[index], label, number)
     try:
         return population.answer(index, remembered, question)
@@ -59,6 +69,14 @@ def _agents(scenario: Scenario, folder: Path | None) -> tuple[Stage, LLMPopulati
         raise SimenvError(f"the users of {scenario.name} are of the population '{chosen.name}'; only 'llm' has agents")
     population.fit(stage.split.train)
     return stage, population
+
+
+def _recognise(folder: Path, stage: Stage, population: LLMPopulation) -> None:
+    """Take the personas that a run wrote down; a folder that is no run's holds none."""
+    index = {str(stage.split.train.users.ids[user]): user for user in stage.users.tolist()}
+    for told in RunDir(folder).read_lines(PERSONAS):
+        if told.get("version") == VERSION and told["user"] in index:
+            population.know(index[told["user"]], persona_of(told))
 
 
 def _index(stage: Stage, user: str) -> int:

@@ -16,10 +16,10 @@ from simenv.loop import PageLoop
 from simenv.metrics import measure
 from simenv.play import play
 from simenv.policy import Observer, Policy
-from simenv.population import Closing, Population
+from simenv.population import Closing, Introducing, Population, Thinking
 from simenv.ranking import ranking_table
 from simenv.reports.report import write_report
-from simenv.rundir import RunDir
+from simenv.rundir import ITEM_TEXTS, PERSONAS, RunDir
 
 from .fitted import fitted
 from .manifest import check_same, make_manifest
@@ -52,6 +52,9 @@ def run(
     result = _open_folder(stage, cast.users, folder, resume, command)
     try:
         _simulate(stage, cast, result, watch)
+        if isinstance(cast.users, Thinking):
+            watch(Step("thinking it over", 0, 0))
+            _think_over(cast, result)
     except BaseException as error:
         _note(
             result,
@@ -191,6 +194,9 @@ def _simulate(stage: Stage, cast: _Cast, result: RunDir, watch: Watcher) -> None
     left = _unfinished(stage, result)
     total = len(scenario.policies) * len(scenario.seeds) * len(stage.users)
     done = total - sum(map(len, left.values()))
+    if done < total and isinstance(cast.users, Introducing):
+        watch(Step("meeting the users", done, total))
+        _introduce(stage, cast, result)
     for chosen in scenario.policies:
         label = chosen.label
         ranking = f"rankings/{label}.parquet"
@@ -221,6 +227,25 @@ def _simulate(stage: Stage, cast: _Cast, result: RunDir, watch: Watcher) -> None
                 done += count
                 watch(Step(f"{label}, seed {seed}", done, total))
         cast.seconds["simulate"] = cast.seconds.get("simulate", 0) + time.perf_counter() - begin
+
+
+def _introduce(stage: Stage, cast: _Cast, result: RunDir) -> None:
+    """Let the users tell who they are, and write it down, before any of them enters."""
+    users = cast.population()
+    begin = time.perf_counter()
+    if isinstance(users, Introducing):
+        with blame(f"population '{stage.scenario.population.name}'", "introduce"):
+            result.write_lines(PERSONAS, users.introduce(stage.users.tolist()))
+    cast.seconds["meet the users"] = time.perf_counter() - begin
+
+
+def _think_over(cast: _Cast, result: RunDir) -> None:
+    """Let what happened be thought over, once all sessions have ended."""
+    users = cast.population()
+    begin = time.perf_counter()
+    if isinstance(users, Thinking) and (rows := users.think_over(result.log.events())):
+        result.write_lines(ITEM_TEXTS, rows)
+    cast.seconds["think it over"] = time.perf_counter() - begin
 
 
 def _unfinished(stage: Stage, result: RunDir) -> dict[tuple[str, int], IntArray]:

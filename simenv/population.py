@@ -1,7 +1,9 @@
 """The contract of a population: whoever reacts to a page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
+
+import pyarrow as pa
 
 from .arrays import BitArray, IntArray
 from .dataset import Dataset
@@ -56,6 +58,24 @@ class Closing(Protocol):
 
     def close(self) -> None:
         """Let go of them; it can be asked again afterwards."""
+        ...
+
+
+@runtime_checkable
+class Introducing(Protocol):
+    """A population whose users have something to tell of themselves."""
+
+    def introduce(self, users: Sequence[int]) -> Sequence[Mapping[str, Any]]:
+        """Make these users ready to enter; return who they are, as JSON holds it."""
+        ...
+
+
+@runtime_checkable
+class Thinking(Protocol):
+    """A population in which something is thought over once all sessions have ended."""
+
+    def think_over(self, events: pa.Table) -> Sequence[Mapping[str, Any]]:
+        """Return what is said of items after these sessions, as JSON holds it; no row where nothing is."""
         ...
 
 

@@ -9,13 +9,15 @@ rankings/         one file per policy: the offline ranking against held-out item
 metrics.json      {policy: {metric: {mean, low, high, n}}}
 pages.json        {policy: {metric: [{mean, low, high, n} of page 0, 1, …]}}; P_exit is the share who leave then
 comparisons.json  policies against each other on the same users
+personas.jsonl    who the users are, where they are agents
+item_texts.jsonl  what is said of items, where a model wrote it or items thought over who took them
 answers.sqlite    what language models answered, where any were asked
 report.html
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +33,7 @@ from .dataset import Dataset
 from .errors import RunError
 from .eventlog import EventLog
 
+PERSONAS, ITEM_TEXTS = "personas.jsonl", "item_texts.jsonl"
 SHAPES = {"metrics.json": dict, "pages.json": dict, "comparisons.json": list}
 
 
@@ -123,6 +126,20 @@ class RunDir:
     def write_json(self, name: str, content: object) -> None:
         """Write a JSON file of the run in one move."""
         self.write_text(name, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+    def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write rows as lines of JSON, in one move."""
+        self.write_text(name, "".join(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n" for row in rows))
+
+    def read_lines(self, name: str) -> list[dict[str, Any]]:
+        """Return the rows of a file of lines of JSON; none where it is missing."""
+        path = self.folder / name
+        try:
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        except FileNotFoundError:
+            return []
+        except ValueError as error:
+            raise RunError(f"{path}: not lines of JSON ({error}); the file is damaged") from None
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file of the run in one move."""

@@ -25,7 +25,7 @@ from .ways import Way, obeyed, probe
 log = logging.getLogger(__name__)
 
 Client = TypeVar("Client")
-NO_SUCH_MODEL = (b"model_not_found", b"does not exist", b"not a valid model", b"model not found")
+NO_SUCH_MODEL = (b"model_not_found", b"does not exist", b"not a valid model", b"model not found", b"pinned to")
 
 
 @dataclass(frozen=True, slots=True)

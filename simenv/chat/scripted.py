@@ -15,6 +15,8 @@ from .model import Answer, Question
 
 ITEM = re.compile(r"^([A-Z]{1,2})\. (.+)$")
 WORD = re.compile(r"[^\W_]{3,}")
+RATED = re.compile(r", rated (\d(?:\.\d+)?)$")
+LIKES = re.compile(r"one who likes ([^;:]+)")
 DONE = re.compile(r"^You (took|passed over|did not look at) .*?(?:, rated (\d) of 5|\.)")
 PAGE = re.compile(r"^- \(page (\d+)\) (.+)$")
 COMMON = {"such", "and", "the", "for", "with", "you", "rated", "others", "taken", "like", "dislike"}
@@ -59,6 +61,10 @@ class Scripted:
             return reader.choice()
         if "introduction" in wanted:
             return reader.introduction()
+        if "tastes" in wanted:
+            return reader.portrait()
+        if "text" in wanted:
+            return {"text": reader.blurb()}
         if "first" in wanted:
             return reader.retold()
         if "order" in wanted:
@@ -79,6 +85,8 @@ class _Reader:
         self.beliefs: list[str] = []
         self.items: list[tuple[str, str]] = []
         self.more: dict[str, str] = {}  # what is said of an item below its line
+        self.told: list[str] = []  # of a person's past, or of who met an item
+        self.title = ""  # of the one item that is spoken of
         self.done: list[int] = []  # with each item of the page before, its rating or 0
         self.own = ""  # who is asked, in his own words
         part = ""
@@ -94,12 +102,16 @@ class _Reader:
                     self.beliefs.append(told[2].lower())
                 else:
                     self.memories.append((int(told[1]), told[2].lower()))
+            elif line.startswith("- ") and part.startswith(("what a person took", "who met it")):
+                self.told.append(line[2:])
             elif done := DONE.match(line):
                 self.done.append(int(done[2] or 0))
             elif item := ITEM.match(line):
                 self.items.append((item[1], item[2]))
             elif self.items and line.startswith("   "):
                 self.more[self.items[-1][0]] = line.strip()
+            elif part == "an item" and not self.title:
+                self.title = line
             elif part == "who you are" or part == "who met them":
                 self.own += " " + line
         self.who = "\n".join(message.text for message in question.messages if message.role == "system")
@@ -169,6 +181,27 @@ class _Reader:
         """Return what kind of people like the first of two items; the second is for others."""
         liked = self.own.partition("I like: ")[2].partition(". I do not")[0]
         return {"first": f"Liked by people who like {liked}.", "second": self.more.get("B", "")}
+
+    def portrait(self) -> dict[str, Any]:
+        """Return the kinds that were rated well or not at all, the most frequent first, and those that were not."""
+        good: dict[str, int] = {}
+        bad: dict[str, int] = {}
+        ratings = [float(rating) for line in self.told for rating in RATED.findall(line)]
+        for line in self.told:
+            rating = RATED.search(line)
+            counts = bad if rating is not None and float(rating[1]) <= sum(ratings) / len(ratings) - 1 else good
+            for kind in line.partition("[")[2].partition("]")[0].split(", "):
+                counts[kind or line] = counts.get(kind or line, 0) + 1
+        tastes = sorted(good, key=lambda kind: (-good[kind], kind))[:5]
+        dislikes = [kind for kind in sorted(bad, key=lambda kind: (-bad[kind], kind)) if kind not in tastes][:2]
+        habit = f"somebody who rates {sum(ratings) / len(ratings):.1f} on average" if ratings else ""
+        return {"tastes": tastes or self.told[:1], "dislikes": dislikes, "habit": habit}
+
+    def blurb(self) -> str:
+        """Return for whom an item is: for those who liked it, or else for those who like its kind."""
+        liked = sorted({who for line in self.told if ": liked it" in line for who in LIKES.findall(line)})
+        kinds = self.title.partition("[")[2].partition("]")[0]
+        return f"For people who like {'; '.join(liked[:3]) or kinds or 'such things'}."
 
     def belief(self) -> dict[str, Any]:
         """Return what the memories add up to: of which kind there was enough."""
