@@ -18,6 +18,7 @@ from simenv.pages import Page, Reaction
 
 from .afterwards import think_over
 from .agent import Agent, Anchor, Conduct, Deed, answer_by_hand
+from .encoders import open_encoder
 from .meaning import Meanings, WordWeights
 from .memory import Memory, Remembering
 from .persona import VERSION, Persona, compose
@@ -45,6 +46,7 @@ class LLMPopulation:
         personas: Literal["composed", "written"] = "composed",
         item_texts: str | Mapping[str, Any] = "described",
         afterwards: Sequence[str] = (),
+        encoder: str | Mapping[str, Any] = "words",
         most_failed: float = 0.05,
         answers: Answers | None = None,
     ) -> None:
@@ -76,6 +78,7 @@ class LLMPopulation:
         self.personas, self.item_texts, self.afterwards = personas, item_texts, tuple(afterwards)
         self.conduct = Conduct(Anchor(anchor, usual_pages), calls, "users" in afterwards)
         self.tally = Tally(most_failed)
+        self.encoder = open_encoder(encoder, self.tally, answers)
         self._personas: dict[int, Persona] = {}
 
     def fit(self, dataset: Dataset) -> None:
@@ -83,7 +86,7 @@ class LLMPopulation:
         self.dataset = dataset
         self.traits: Traits = traits_of(dataset)
         self.words = WordWeights(dataset.catalog.text(item) for item in range(len(dataset.catalog)))
-        self.meanings = Meanings(self.words)
+        self.meanings = Meanings(self.encoder or self.words)
         self.writer = Writer(self.model, dataset, self.tally)
         written, described = self.item_texts == "written", self.item_texts == "described"
         texts = {} if written or described else texts_of_run(self.item_texts, dataset)
@@ -97,11 +100,15 @@ class LLMPopulation:
         settings = dict(self.model.settings)
         scripted = settings.get("kind") == "scripted"
         about = "a scripted stand-in, no language model" if scripted else f"asked of {settings.get('model')}"
-        return {"about": about, "model": settings, "prompts": version(), "most_failed": self.most_failed}
+        encoder = {"kind": "words"} if self.encoder is None else dict(self.encoder.settings)
+        told = {"about": about, "model": settings, "encoder": encoder}
+        return told | {"prompts": version(), "most_failed": self.most_failed}
 
     def close(self) -> None:
         """Let go of the model's connections and its record."""
-        asyncio.run_coroutine_threadsafe(self.model.close(), the_loop()).result()
+        for held in (self.model, self.encoder):
+            if held is not None:
+                asyncio.run_coroutine_threadsafe(held.close(), the_loop()).result()
 
     def persona(self, user: int) -> Persona:
         """Return a user's persona, composed when it is first needed unless it is known."""

@@ -1,9 +1,11 @@
 """Items as what is written about them: words to count, and vectors that lie near each other where the texts do."""
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import sparse
@@ -55,17 +57,27 @@ class SentenceEncoder:
 
     def encode(self, catalog: Catalog) -> FloatArray:
         """Return a unit vector for each item [I, D]; zero where nothing is written."""
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ModuleNotFoundError:
-            raise MissingExtra("SentenceEncoder", "sentences") from None
-        folder = model_folder(self.model)
-        texts = [catalog.text(item) for item in range(len(catalog))]
-        with blame("SentenceEncoder", f"the model in {folder}"):
-            model = SentenceTransformer(str(folder), device=self.device, local_files_only=True)
-            vectors = np.array(model.encode(texts, show_progress_bar=False), dtype=np.float64)
+        return self.texts([catalog.text(item) for item in range(len(catalog))])
+
+    def texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return a unit vector for each text [T, D]; zero for one that says nothing."""
+        model = _sentence_model(str(self.model), self.device)
+        with blame("SentenceEncoder", f"the model in {self.model}"):
+            vectors = np.array(model.encode(list(texts), show_progress_bar=False), dtype=np.float64)
         vectors[[not text.strip() for text in texts]] = 0  # the model has a vector even for silence
         return _unit(vectors)
+
+
+@lru_cache(maxsize=2)
+def _sentence_model(model: str, device: str) -> Any:
+    """Return a sentence model, loaded once for all who use it."""
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ModuleNotFoundError:
+        raise MissingExtra("SentenceEncoder", "sentences") from None
+    folder = model_folder(model)
+    with blame("SentenceEncoder", f"the model in {folder}"):
+        return SentenceTransformer(str(folder), device=device, local_files_only=True)
 
 
 def model_folder(model: str | Path) -> Path:

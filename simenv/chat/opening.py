@@ -86,4 +86,21 @@ def _within(
     return found if answers is None else Recorded(found, Record(answers.path), answers.replay)
 
 
+def open_embedding(
+    answers: Answers | None,
+    *,
+    model: str,
+    attempts: int = 6,
+    budget: Mapping[str, Any] | None = None,
+    prices: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> ChatModel:
+    """Return a model behind an endpoint that makes vectors of texts."""
+    try:
+        from .embedding import Embedding
+    except ModuleNotFoundError:
+        raise MissingExtra("the embeddings of an endpoint", "llm") from None
+    return _within(Retried(Embedding(model, **options), attempts), answers, budget, prices)
+
+
 KINDS: dict[str, Callable[..., ChatModel]] = {"scripted": _scripted, "endpoint": _endpoint, "local": _local}

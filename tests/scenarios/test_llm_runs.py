@@ -215,3 +215,15 @@ def test_another_run_begins_with_what_items_said_of_themselves(eloquent: Tiny, s
     asked = [json.loads(body)["messages"][-1]["content"] for body in server.bodies]
     pages = [text for text in asked if "# Page 1\n" in text]
     assert any(text in page for text in said for page in pages)
+
+
+def test_memories_are_found_by_an_endpoints_vectors_and_the_run_replays(eloquent: Tiny, server: Any, tmp_path: Path):
+    encoder = {"kind": "endpoint", "model": "scripted"}
+    few = {"personas": "composed", "item_texts": "described", "afterwards": [], "calls": 1, "memory": {"recall": 1}}
+    result = rows(run(eloquent(encoder=encoder, **few), tmp_path / "vectors"))
+    assert sum("input" in json.loads(body) for body in server.bodies) > 30
+    asked = len(server.bodies)
+    assert rows(run(eloquent(encoder=encoder, **few), tmp_path / "same", replay=tmp_path / "vectors")) == result
+    assert len(server.bodies) == asked
+    told = json.loads((tmp_path / "vectors" / "manifest.json").read_text())["population"]["encoder"]
+    assert told == {"kind": "embedding", "model": "scripted", "dimensions": None}

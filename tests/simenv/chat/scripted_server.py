@@ -70,6 +70,14 @@ def decision(name: str, kind: str, options: list[str], chances: list[float] | No
     return told | {"score": 1.0, "confidence": 0.5, "probabilities": likely}
 
 
+def embedding(body: Body, size: int = 26) -> Body:
+    """Return a vector that counts the letters of a text, which must not be empty."""
+    assert body["input"].strip()
+    vector = [float(body["input"].lower().count(chr(97 + place))) for place in range(size)]
+    data = [{"object": "embedding", "index": 0, "embedding": vector}]
+    return {"object": "list", "model": body["model"], "data": data, "usage": {"prompt_tokens": 7, "total_tokens": 7}}
+
+
 class ScriptedServer:
     """Answers in a thread of its own; `answer` says what, `faults` come before that, one a request."""
 
@@ -80,6 +88,7 @@ class ScriptedServer:
         self.takes = {"response_format", "tools"}  # the ways it obeys; others are ignored, as many servers do
         self.refuses: dict[str, int] = {}  # the ways it refuses, and with what status
         self.decides: Callable[[Body], Body] | None = None  # what it answers to decisions; None: it knows of none
+        self.embeds: Callable[[Body], Body] = embedding
         self.deciding = 0  # requests to the path of decisions, whether it knows of them or not
         self.models = ["scripted"]
         self.delay = 0.0  # seconds
@@ -117,6 +126,7 @@ class ScriptedServer:
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/decisions", self._decisions)
+        app.router.add_post("/v1/embeddings", self._chat)
         app.router.add_get("/v1/models", self._models)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
@@ -160,6 +170,8 @@ class ScriptedServer:
         for way, status in self.refuses.items():
             if way in body:
                 return problem(status, f"{way} is not supported")
+        if "input" in body and "questions" not in body:
+            return web.json_response(self.embeds(body))
         if "questions" in body:
             assert self.decides is not None
             return web.json_response(self.decides(body))
