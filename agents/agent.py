@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from simenv.arrays import BitArray
 from simenv.chance import mix_row, uniform
 from simenv.chat.asking import HOWS, Outcome, Typed, ask, schema_of
 from simenv.chat.model import ChatModel, Message, Question
@@ -107,7 +108,7 @@ class Agent:
         items = {letter: item for letter, place in asked.items() if (item := shown[place]) is not None}
         recalled = await self.memory.recall([item.named for item in items.values()])
         outcome = await self._browse(model, items, recalled)
-        deed = self._deed(shown, asked, outcome, float(uniform(bits[:1])[0]))
+        deed = self._deed(shown, asked, outcome, bits[:1])
         self._remember(shown, deed)
         if deed.leaves:
             await self._part(model, deed)
@@ -165,7 +166,7 @@ class Agent:
         return filled(name, beliefs=told(beliefs[-3:]), memories=told(memories), number=str(self.page), **more)
 
     def _deed(
-        self, shown: Sequence[Shown | None], asked: Mapping[str, int], outcome: Outcome[PageAnswer], chance: float
+        self, shown: Sequence[Shown | None], asked: Mapping[str, int], outcome: Outcome[PageAnswer], luck: BitArray
     ) -> Deed:
         grades, ratings = [int(Grade.UNSEEN)] * len(shown), [float("nan")] * len(shown)
         if outcome.value is None:  # nothing was looked at, and nobody leaves
@@ -184,7 +185,7 @@ class Agent:
         if weight:
             satisfaction = (1 - weight) * satisfaction + weight * (1 + 9 * self._usual(shown))
             hazard = (1 - weight) * leaves + weight / max(self.conduct.anchor.usual_pages, 1.0)
-            leaves = chance < hazard
+            leaves = bool(uniform(luck)[0] < hazard)
         cause = (AS_USUAL if answer.then == "stay" else answer.then) if leaves else ""
         return Deed(grades, ratings, satisfaction, leaves, cause, answer.why, outcome.how, feelings)
 

@@ -14,6 +14,8 @@ def _clamped(low: int, high: int) -> BeforeValidator:
     """Take a number as text or with a fraction for the nearest in bounds, as people write them."""
 
     def clamp(value: Any) -> Any:
+        if type(value) is int and low <= value <= high:
+            return value
         if isinstance(value, bool):
             raise ValueError("a number is wanted, neither true nor false")  # which would count as 1 and 0
         try:
@@ -129,6 +131,8 @@ def letters(count: int) -> tuple[str, ...]:
 def complaint(answer: Looked, known: Sequence[str]) -> str | None:
     """Say what is wrong with a page's answer: every letter is wanted once, and no other."""
     said = [item.letter for item in answer.items]
+    if len(said) == len(known) and set(said) == set(known):
+        return None
     strange = sorted(set(said) - set(known))
     if strange:
         return f"there is no item {strange[0][:20]!r}; the letters are {known[0]} to {known[-1]}"

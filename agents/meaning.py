@@ -84,7 +84,8 @@ class Meanings:
         if not texts and not new:
             return np.empty((0, 0), dtype=np.float32)
         found = await self.encoder.vectors([*texts, *new])
-        self._hold(new, found[len(texts) :])
+        if new:
+            self._hold(new, found[len(texts) :])
         return found[: len(texts)]
 
     def together(self, names: Sequence[str]) -> FloatArray:
