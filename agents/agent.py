@@ -1,5 +1,6 @@
 """One user as an agent: a persona and a memory, asked by page and answering in a form."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -61,6 +62,7 @@ class Deed:
     reading: str  # how the answer was read: one of `asking.How`
     feelings: Mapping[int, str] = field(default_factory=dict)  # about what was taken, by place
     remembered: str = "[]"  # what was written to memory, as JSON
+    asked: str = "[]"  # the kind of each question and how its answer was read, as JSON
     verdict: float = float("nan")  # after leaving, 1 to 10
 
 
@@ -93,6 +95,7 @@ class Agent:
     page: int = 0
     system: Message = field(init=False)  # who the agent is and how it answers: the same in each of its prompts
     draw: int = field(init=False)  # likewise
+    asked: list[tuple[str, str]] = field(init=False, default_factory=list)  # at this page, and how it was read
 
     def __post_init__(self) -> None:
         self.system = introduced(self.persona, self.conduct.calls)
@@ -115,6 +118,7 @@ class Agent:
         elif self.memory.is_full_of_news:
             await self._reflect(model)
         deed.remembered = self.memory.take_news()
+        deed.asked, self.asked = json.dumps(self.asked), []
         return deed
 
     async def _browse(
@@ -155,6 +159,7 @@ class Agent:
         question = Question(kind, messages, schema_of(form), self.draw, decisions=decisions)
         outcome = await ask(model, question, form, check, typed)
         self.tally.note(kind, outcome)
+        self.asked.append((kind, outcome.how))
         return outcome
 
     def page_text(self, items: Mapping[str, Shown], recalled: Sequence[Remembered]) -> str:

@@ -249,4 +249,5 @@ def _reaction(deeds: Sequence[Deed], page: Page, population: LLMPopulation) -> R
         readings=np.array([deed.reading for deed in deeds], dtype=object),
         remembered=[deed.remembered for deed in deeds],
         verdicts=np.array([deed.verdict for deed in deeds], dtype=np.float64),
+        asked=[deed.asked for deed in deeds],
     )

@@ -27,7 +27,7 @@ KINDS = {
 }
 TYPED = ("decided", "partly")  # named where there are some
 ALL = "all"
-MOST_FAILED = 0.05  # what the agents' population takes unless told; a manifest keeps only what was told
+MOST_FAILED = 0.05  # where an older manifest does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,24 @@ class Readings:
 
     kinds: Sequence[str]
     counts: Mapping[str, Mapping[str, int]]  # by policy, `ALL` last
+    besides: Mapping[str, Mapping[str, int]]  # of what else was asked, by the kind of question
     most_failed: float
 
     @property
     def failed(self) -> float:
-        """Share of all pages without an answer that could be read."""
-        return self.counts[ALL].get("failed", 0) / max(sum(self.counts[ALL].values()), 1)
+        """Share of all questions without an answer that could be read."""
+        asked = [self.counts[ALL], *self.besides.values()]
+        return sum(one.get("failed", 0) for one in asked) / max(sum(sum(one.values()) for one in asked), 1)
+
+    @property
+    def others(self) -> str:
+        """What else was asked, in a line; '' where nothing was."""
+        told = []
+        for kind, counts in self.besides.items():
+            failed = counts.get("failed", 0)
+            read = f"{count(failed)} not read" if failed else "all read"
+            told.append(f"{count(sum(counts.values()))} of kind {kind} ({read})")
+        return ", ".join(told)
 
     @property
     def words(self) -> str:
@@ -82,7 +94,8 @@ def readings(run: RunDir, stands: Standings) -> Readings | None:
     told = [kind for kind in KINDS if kind in found[ALL] or kind not in TYPED]
     told += sorted(set(found[ALL]) - set(KINDS))
     counts = {policy: mine for policy, mine in found.items() if mine and policy != ALL} | {ALL: found[ALL]}
-    return Readings(told, counts, _most_failed(run.manifest))
+    besides = {kind: mine for kind, mine in run.readings.items() if kind != "page"}
+    return Readings(told, counts, besides, _most_failed(run.manifest))
 
 
 def reading_rows(found: Readings, stands: Standings) -> list[ReadingRow]:
@@ -102,7 +115,7 @@ def too_many(found: Readings) -> Note | None:
     """Return a loud note where more answers failed than may."""
     if found.failed <= found.most_failed:
         return None
-    text = f"{percent(found.failed)} of all pages got no answer that could be read; at most {found.limit} may."
+    text = f"{percent(found.failed)} of all questions got no answer that could be read; at most {found.limit} may."
     return Note("answers: failed", f"{text} Figures and words here tell little of these users.", "red")
 
 
@@ -148,8 +161,8 @@ def _calls(usage: Mapping[str, Usage]) -> str:
 
 
 def _most_failed(manifest: Mapping[str, Any]) -> float:
-    options = _mapping(_mapping(manifest.get("population")).get("options"))
-    told = options.get("most_failed", MOST_FAILED)
+    population = _mapping(manifest.get("population"))
+    told = population.get("most_failed", _mapping(population.get("options")).get("most_failed", MOST_FAILED))
     return float(told) if isinstance(told, int | float) else MOST_FAILED
 
 

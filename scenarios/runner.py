@@ -70,15 +70,16 @@ def run(
     begin = time.perf_counter()
     rescore(result)
     cast.seconds["metrics"] = time.perf_counter() - begin
-    readings = RunDir(folder).manifest.get("readings", {})
-    failed, most = readings.get("failed", 0), getattr(cast.users, "most_failed", 1.0)
-    too_many = failed > most * sum(readings.values())
+    counts = RunDir(folder).readings.values()
+    failed, asked = sum(one.get("failed", 0) for one in counts), sum(sum(one.values()) for one in counts)
+    most = getattr(cast.users, "most_failed", 1.0)
+    too_many = failed > most * asked
     _note(result, status="failed" if too_many else "complete", seconds=cast.seconds)
     write_report(RunDir.open(folder))
     if too_many:
         raise PopulationError(
-            f"population '{scenario.population.name}': {failed} of {sum(readings.values())} pages got no answer that"
-            f" could be read, and most_failed is {most:g}; {folder} is marked failed"
+            f"population '{scenario.population.name}': {failed} of {asked} questions got no answer that could be read,"
+            f" and most_failed is {most:g}; {folder} is marked failed"
         )
     return RunDir.open(folder)
 
@@ -97,7 +98,7 @@ def rescore(result: RunDir) -> None:
     result.write_json("metrics.json", found.metrics)
     result.write_json("comparisons.json", found.comparisons)
     result.write_json("pages.json", found.pages)
-    _note(result, empty_places=_empty_places(result), readings=_readings(result), seconds={})
+    _note(result, empty_places=_empty_places(result), readings=RunDir(result.folder).readings, seconds={})
 
 
 def _open_folder(stage: Stage, population: Population, folder: Path, resume: bool, command: str) -> RunDir:
@@ -132,15 +133,6 @@ def _empty_places(result: RunDir) -> dict[str, int]:
     )
     size = result.manifest["page_size"]
     return {label: pages[label] * size - events[label] for label in pages}
-
-
-def _readings(result: RunDir) -> dict[str, int]:
-    """Return how the answers of users who were asked in words were read, counted over pages."""
-    pages = result.pages
-    if "reading" not in pages.column_names:
-        return {}
-    counts = pc.value_counts(pages["reading"]).to_pylist()
-    return {row["values"]: row["counts"] for row in counts if row["values"] is not None}
 
 
 def _note(result: RunDir, **news: Any) -> None:

@@ -175,9 +175,11 @@ def _asked(turns: Sequence[Turn], order: IntArray) -> dict[str, pa.Array]:
     readings = np.concatenate([turn.reaction.readings for turn in turns if turn.reaction.readings is not None])
     verdicts = np.concatenate([_verdicts(turn) for turn in turns])
     remembered = [one for turn in turns for one in turn.reaction.remembered or [None] * len(turn.page.users)]
+    asked = [one for turn in turns for one in turn.reaction.asked or [None] * len(turn.page.users)]
     return {
         "reading": pa.array(readings[order].tolist(), pa.string()),
         "remembered": pa.array([remembered[row] for row in order], pa.string()),
+        "asked": pa.array([asked[row] for row in order], pa.string()),
         "verdict": pa.array(verdicts[order], from_pandas=True),
     }
 

@@ -54,6 +54,7 @@ class Reaction:
     readings: WordArray | None = None  # [B], how their answer was read: one of `asking.How`
     remembered: Sequence[str | None] | None = None  # [B], what was written to memory at this page, as JSON
     verdicts: FloatArray | None = None  # [B], what they say of the policy once they left, 1 to 10; NaN for others
+    asked: Sequence[str | None] | None = None  # [B], the kind of each question and how it was read, as JSON pairs
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,6 +17,7 @@ report.html
 
 import json
 import os
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,6 +63,17 @@ class RunDir:
         if not isinstance(content, dict) or not isinstance(content.get("policies"), list):
             raise RunError(f"{self.folder / 'manifest.json'}: it tells of no run; the file is damaged")
         return content
+
+    @cached_property
+    def readings(self) -> dict[str, dict[str, int]]:
+        """How answers were read, counted by kind of question; {} where nobody was asked in words."""
+        if "asked" not in self.pages.column_names:
+            return {}
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        for told, count in Counter(self.pages["asked"].to_pylist()).items():
+            for kind, how in json.loads(told or "[]"):
+                found[kind][how] += count
+        return {kind: dict(sorted(counts.items())) for kind, counts in sorted(found.items())}
 
     def check_whole(self) -> None:
         """Say so when sessions of a finished run are missing from its log."""

@@ -257,6 +257,7 @@ def _row(turn: Turn, row: int) -> Turn:
             None if reaction.readings is None else reaction.readings[here],
             None if reaction.remembered is None else list(reaction.remembered)[here],
             None if reaction.verdicts is None else reaction.verdicts[here],
+            None if reaction.asked is None else list(reaction.asked)[here],
         ),
         turn.repeated[here],
         turn.truncated[here],

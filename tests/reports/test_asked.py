@@ -63,6 +63,7 @@ def asked(make_run: MakeRun) -> MakeRun:
                 "reading": [kinds[row % len(kinds)] for row in rows],
                 "remembered": records,
                 "verdict": pa.array(verdicts, pa.float64()),
+                "asked": [f'[["page", "{kinds[row % len(kinds)]}"], ["reflection", "plain"]]' for row in rows],
             }
             for name, column in news.items():
                 table = table.append_column(name, pa.array(column))
@@ -84,11 +85,19 @@ def test_readings_are_counted_for_each_policy_and_in_all(asked: MakeRun):
         assert sum(found.counts[policy].get(kind, 0) for policy in ("mf", "popular", "random")) == there
 
 
+def test_what_was_asked_besides_pages_is_told(asked: MakeRun):
+    run = asked()
+    found = readings(run, standings(run))
+    assert found is not None
+    assert found.besides == {"reflection": {"plain": len(run.pages)}}
+    assert f"Asked besides: {len(run.pages):,} of kind reflection (all read)." in report(run).replace("\u202f", ",")
+
+
 def test_the_threshold_is_the_runs_own_or_the_populations(asked: MakeRun):
     usual = inspect.signature(LLMPopulation.__init__).parameters["most_failed"].default
 
     assert usual == MOST_FAILED
-    assert "more than 5\u00a0% of all its pages failed" in report(asked())
+    assert "more than 5\u00a0% of all its questions failed" in report(asked())
     assert "more than 12.5\u00a0% of all its" in report(asked(options={"most_failed": 0.125}, folder="own"))
 
 

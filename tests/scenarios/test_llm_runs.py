@@ -128,10 +128,10 @@ def test_a_run_in_which_too_little_can_be_read_fails(agents: Tiny, server: Any, 
     assert json.loads((tmp_path / "many" / "manifest.json").read_text())["status"] == "failed"
 
     few = agents().model_copy(update={"users": 3, "policies": agents().policies[:1]})
-    with pytest.raises(PopulationError, match="9 of 9 pages got no answer that could be read"):
+    with pytest.raises(PopulationError, match="9 of 9 questions got no answer that could be read"):
         run(few, tmp_path / "few")
     told = json.loads((tmp_path / "few" / "manifest.json").read_text())
-    assert (told["status"], told["readings"]) == ("failed", {"failed": 9})
+    assert (told["status"], told["readings"]) == ("failed", {"page": {"failed": 9}})
 
 
 @pytest.mark.usefixtures("plain")
@@ -152,6 +152,16 @@ def test_what_was_asked_is_recorded_by_its_kind(tmp_path: Path):
         kinds = dict(record.execute("select kind, count(*) from answers group by kind").fetchall())
     assert "kind" in names
     assert {"page", "reflection"} <= set(kinds) <= {"page", "reflection", "interview"}
+
+
+@pytest.mark.usefixtures("plain")
+def test_every_question_is_counted_in_the_log_by_kind_and_by_how_it_was_read(tmp_path: Path):
+    result = RunDir.open(tmp_path / "plain")
+    with sqlite3.connect(tmp_path / "plain" / ANSWERS) as record:
+        kinds = dict(record.execute("select kind, count(*) from answers group by kind").fetchall())
+    assert {kind: sum(counts.values()) for kind, counts in result.readings.items()} == kinds
+    assert set(result.readings["page"]) == {"plain"}
+    assert result.manifest["readings"] == result.readings
 
 
 @pytest.mark.usefixtures("plain")

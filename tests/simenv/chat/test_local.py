@@ -312,7 +312,7 @@ def test_agents_browse_by_it_and_a_run_tells_no_home(
 
     assert first.events.equals(again.events)
     assert first.manifest["status"] == "complete"
-    assert sum(first.manifest["readings"].values()) == len(first.pages)
+    assert sum(first.manifest["readings"]["page"].values()) == len(first.pages)
     assert "asked of qwen" in json.dumps(first.manifest)
     written = [file for file in (tmp_path / "first").rglob("*") if file.is_file()]
     assert not [file for file in written if str(home).encode() in file.read_bytes()]

@@ -145,7 +145,7 @@ def test_a_run_ends_with_every_reading_counted_and_replays(
     again = run(scenario, tmp_path / "again", replay=tmp_path / "first")
 
     assert first.manifest["status"] == "complete"
-    assert first.manifest["readings"] == {"failed": len(first.pages)}
+    assert first.manifest["readings"]["page"] == {"failed": len(first.pages)}
     assert len(first.pages) == 6
     assert again.pages.equals(first.pages)
     assert again.events.equals(first.events)
