@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from .arrays import BitArray, IntArray
 from .dataset import Dataset
+from .judgement import Judgement
 from .pages import Page, Reaction
 
 
@@ -58,6 +59,15 @@ class Closing(Protocol):
 
     def close(self) -> None:
         """Let go of them; it can be asked again afterwards."""
+        ...
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """A population whose users say of single items what they would do with them."""
+
+    def judge(self, users: IntArray, items: IntArray, luck: BitArray) -> Judgement:
+        """Return what each user would do with the item beside him; `luck` is each pair's bits for all that is drawn."""
         ...
 
 
