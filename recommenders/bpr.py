@@ -5,11 +5,11 @@ import numpy as np
 
 from simenv.chance import key, mix_one, stream
 from simenv.dataset import Dataset
+from simenv.options import check_number, check_whole
 from simenv.store import Arrays
 
 from .factors import Factors, Parts
 from .moves import learn_moves
-from .options import check_number, check_whole
 from .recommender import seen_matrix
 
 

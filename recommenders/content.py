@@ -9,10 +9,10 @@ from simenv.arrays import IntArray
 from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
+from simenv.options import check_number, check_whole
 from simenv.pages import EMPTY
 from simenv.text import tfidf, word_counts
 
-from .options import check_number, check_whole
 from .recommender import Recommender, fame_of
 
 WINDOW = 10  # items; all that a user ever met reads like everything

@@ -10,8 +10,8 @@ from simenv.arrays import IntArray
 from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
+from simenv.options import check_number
 
-from .options import check_number
 from .recommender import Recommender, fame_of, seen_matrix
 
 BYTES_A_PAIR = 5  # of items: the Gram matrix, which becomes the weights, and some room for the sparse product

@@ -13,11 +13,11 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
+from simenv.options import check_whole
 from simenv.store import Arrays
 
 from .foreign import by_items, find_model, making
 from .moves import learn_moves, moved_vectors
-from .options import check_whole
 from .recommender import Recommender, fame_of, seen_matrix
 
 MODELS = {

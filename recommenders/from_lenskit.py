@@ -12,11 +12,11 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.context import Context
 from simenv.dataset import Dataset, grades_of
 from simenv.errors import SimenvError
+from simenv.options import check_whole
 from simenv.pages import Grade
 from simenv.store import Arrays
 
 from .foreign import filled, find_model, making, seeded
-from .options import check_whole
 from .recommender import Recommender, fame_of
 
 LOG = logging.getLogger(__name__)

@@ -14,13 +14,13 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
+from simenv.options import check_whole
 from simenv.pages import EMPTY
 from simenv.store import Arrays
 
 from .foreign import by_items, filled, find_model, making, seeded
 from .from_implicit import one_blas_thread
 from .moves import learn_moves, moved_vectors
-from .options import check_whole
 from .recommender import Recommender, fame_of
 
 LOG = logging.getLogger(__name__)

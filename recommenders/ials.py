@@ -7,10 +7,10 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.chance import stream
 from simenv.context import Context
 from simenv.dataset import Dataset
+from simenv.options import check_number, check_whole
 from simenv.store import Arrays
 
 from .learned import Learned
-from .options import check_number, check_whole
 from .recommender import fame_of, seen_matrix
 
 

@@ -8,9 +8,9 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.best import best_row
 from simenv.context import Context
 from simenv.dataset import Dataset
+from simenv.options import check_number, check_whole
 from simenv.pages import EMPTY
 
-from .options import check_number, check_whole
 from .recommender import Recommender, fame_of, seen_matrix
 
 BLOCK = 1024  # items whose similarities are held at once

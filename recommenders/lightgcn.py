@@ -14,12 +14,12 @@ from scipy import sparse
 from simenv.arrays import FloatArray, IntArray
 from simenv.chance import stream
 from simenv.dataset import Dataset
+from simenv.options import check_choice, check_number, check_whole
 from simenv.store import Arrays
 
 from .adam import Adam
 from .bpr import is_among
 from .factors import Factors, Parts
-from .options import check_choice, check_number, check_whole
 from .recommender import seen_matrix
 
 Sides: TypeAlias = tuple[FloatArray, FloatArray]  # users' vectors [U, D] and items' [I, D]

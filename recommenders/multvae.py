@@ -7,10 +7,10 @@ from simenv.best import steady_product
 from simenv.chance import key, stream
 from simenv.context import Context
 from simenv.dataset import Dataset
+from simenv.options import check_number, check_whole
 from simenv.store import Arrays
 
 from .learned import Learned
-from .options import check_number, check_whole
 from .recommender import seen_matrix
 from .torches import hold_memory, kept_progress, resume_progress
 

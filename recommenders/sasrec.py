@@ -9,11 +9,11 @@ from simenv.chance import key, stream
 from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
+from simenv.options import check_choice, check_number, check_whole
 from simenv.pages import EMPTY
 from simenv.store import Arrays
 
 from .learned import Learned
-from .options import check_choice, check_number, check_whole
 from .recommender import fame_of
 from .sequences import stretches
 from .torches import hold_memory, kept_progress, resume_progress

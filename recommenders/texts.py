@@ -8,10 +8,10 @@ import numpy as np
 from simenv.arrays import FloatArray
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
+from simenv.options import check_choice, check_whole
 from simenv.store import Arrays, load_policy
 from simenv.text import SentenceEncoder, TextEncoder, TfidfEncoder
 
-from .options import check_choice, check_whole
 from .sasrec import SASRec
 
 import torch  # isort: skip  (after the sequences, which say how to install it)

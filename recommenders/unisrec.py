@@ -6,8 +6,8 @@ import numpy as np
 
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
+from simenv.options import check_whole
 
-from .options import check_whole
 from .texts import TextSequences
 
 import torch  # isort: skip  (after the sequences, which say how to install it)

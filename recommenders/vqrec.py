@@ -8,8 +8,8 @@ from simenv.arrays import FloatArray
 from simenv.chance import stream
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
+from simenv.options import check_whole
 
-from .options import check_whole
 from .texts import TextSequences
 
 import torch  # isort: skip  (after the sequences, which say how to install it)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simenv.errors import BudgetSpent, ScenarioError
+from simenv.options import check_number, check_whole
 
 from .decisions import in_request, is_decided, parts
 from .model import Answer, ChatModel, Decision, Question
@@ -23,6 +24,9 @@ class Prices:
 
     tokens_in: float
     tokens_out: float
+
+    def __post_init__(self) -> None:
+        check_number(least=0, **{"prices: tokens_in": self.tokens_in, "prices: tokens_out": self.tokens_out})
 
     def cost(self, tokens_in: float, tokens_out: float) -> float:
         """Return what so many tokens cost."""
@@ -43,6 +47,11 @@ class Budget:
         seconds: float | None = None,
         prices: Prices | None = None,
     ) -> None:
+        if tokens is not None:
+            check_whole(least=0, **{"budget: tokens": tokens})
+        for name, most in (("money", money), ("seconds", seconds)):
+            if most is not None:
+                check_number(least=0, **{f"budget: {name}": most})
         if money is not None and prices is None:
             raise ScenarioError("a budget in money needs prices: what a million tokens cost, in and out")
         self.tokens, self.money, self.seconds, self.prices = tokens, money, seconds, prices or Prices(0.0, 0.0)

@@ -1,6 +1,7 @@
 """An endpoint that speaks chat completions: what the direct and the compatible path have in common."""
 
 import asyncio
+import json
 import logging
 import os
 import time
@@ -11,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from simenv.errors import ChatError, ScenarioError
+from simenv.options import check_number, check_whole
 
 from .bodies import Bodies
 from .decisions import decided, heard, parts
@@ -68,16 +70,24 @@ class Endpoint(ABC, Generic[Client]):
         timeout: float = 120.0,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
+        if not (isinstance(model, str) and model):
+            raise ScenarioError(f"model is {model!r}; it must be the name of one that the endpoint has")
+        if not isinstance(seed, bool):
+            raise ScenarioError(f"seed is {seed!r}; it must be true, to send each answer's own seed, or false")
+        check_whole(slots=slots)
+        check_number(above=0, timeout=timeout)
+        if temperature is not None:
+            check_number(least=0, temperature=temperature)
         self.model, self.seed = model, seed
         self.temperature = None if temperature is None else float(temperature)  # 1 and 1.0 are one setting
+        if isinstance(ways, str) or not ways or not set(ways) <= set(Way):
+            raise ScenarioError(f"ways are {', '.join(Way)}, a list of at least one of them, not {ways!r}")
         self.ways = tuple(way for way in Way if way in ways)
-        if not self.ways or set(ways) - set(Way):
-            raise ScenarioError(f"ways are {', '.join(Way)}, at least one of them, not {', '.join(ways) or 'none'}")
         self._in_words = tuple(way for way in self.ways if way is not Way.DECISIONS) or (Way.JSON,)
         self._way: Finding[Way] = Finding(self._in_words[0] if len(self._in_words) == 1 else None)
         pinned = self.ways == (Way.DECISIONS,)
         self._decides = Finding(None if Way.DECISIONS in self.ways and not pinned else pinned)
-        self.slots, self.timeout, self.extra = slots, timeout, dict(extra or {})
+        self.slots, self.timeout, self.extra = slots, timeout, _sent(extra or {})
         self.base_url = _address(base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1")
         self._bodies = Bodies(model, self.temperature, seed, self.extra)
         self._key = Key()
@@ -250,6 +260,15 @@ def _answers_all(body: bytes, asked: Question) -> bool:
     except Passing:
         return False
     return found is not None and None not in found
+
+
+def _sent(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands in every request, if JSON can hold it."""
+    try:
+        json.dumps(told := dict(extra), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ScenarioError(f"extra is {extra!r}; it must be a mapping that JSON can hold ({error})") from None
+    return told
 
 
 def _address(url: str) -> str:

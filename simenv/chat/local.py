@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import importlib.util
 import logging
-import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from simenv.chance import stream
 from simenv.errors import MissingExtra, ScenarioError, SimenvError
+from simenv.options import check_number, check_whole
 
 from .faults import DeadEnd, Refused
 from .model import Answer, Question
@@ -71,10 +71,9 @@ class Local:
     ) -> None:
         if not all(map(importlib.util.find_spec, NEEDED)):
             raise MissingExtra("a model from a folder", "local")
-        if batch_size < 1:
-            raise ScenarioError(f"batch_size is {batch_size}; it must be at least 1")
-        if not (0 <= temperature < math.inf):
-            raise ScenarioError(f"temperature is {temperature}; it must be 0, for the likeliest token, or more")
+        check_whole(batch_size=batch_size)
+        check_whole(least=0, seed=seed)
+        check_number(least=0, temperature=temperature)
         self.folder, self.batch_size, self.temperature = _checked(path), batch_size, float(temperature)
         self.seed, self.device, self.dtype, self.template = seed, device, dtype, dict(template or {})
         self.batches = 0  # generated so far

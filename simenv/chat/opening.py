@@ -13,6 +13,8 @@ from .record import Record, Recorded
 from .retries import Retried
 from .scripted import Scripted
 
+EXAMPLES = {"budget": "tokens: 1000000", "prices": "tokens_in: 0.5, tokens_out: 1.5"}
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
@@ -25,10 +27,12 @@ class Answers:
 def open_model(told: str | Mapping[str, Any] | ChatModel, answers: Answers | None = None) -> ChatModel:
     """Return the model that is told of: 'scripted', or a mapping with a kind and its options."""
     if not isinstance(told, str | Mapping):
+        if not isinstance(told, ChatModel):
+            raise SimenvError(f"model is {told!r}; it must be a kind ({', '.join(KINDS)}), or a mapping with one")
         return told
     options: dict[str, Any] = {"kind": told} if isinstance(told, str) else dict(told)
     kind = options.pop("kind", None)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise SimenvError(f"model: no kind {kind!r}; there are {', '.join(KINDS)}")
     try:
         return KINDS[kind](answers, **options)
@@ -81,6 +85,9 @@ def _within(
     model: ChatModel, answers: Answers | None, budget: Mapping[str, Any] | None, prices: Mapping[str, Any] | None
 ) -> ChatModel:
     """Return a model within its budget, and its answers recorded."""
+    for name, one in (("budget", budget), ("prices", prices)):
+        if not isinstance(one, Mapping | None):
+            raise SimenvError(f"{name} is {one!r}; it must be a mapping, such as {name}: {{{EXAMPLES[name]}}}")
     limits = Budget(**(budget or {}), prices=None if prices is None else Prices(**prices))
     found = Budgeted(model, limits)
     return found if answers is None else Recorded(found, Record(answers.path), answers.replay)

@@ -5,6 +5,8 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from simenv.options import check_whole
+
 from .faults import Passing
 from .model import Answer, ChatModel, Question
 
@@ -19,6 +21,7 @@ class Retried:
     """
 
     def __init__(self, model: ChatModel, attempts: int = 6, first: float = 0.5, patience: float = 300.0) -> None:
+        check_whole(attempts=attempts)
         self.model, self.attempts, self.first, self.patience = model, attempts, first, patience
         self.retries = 0  # so far
 

@@ -253,7 +253,7 @@ def test_a_folder_that_is_no_model_is_told_at_once(checkpoints: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "wrong"),
     [
-        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"batch_size": 0}, "batch_size is 0; it must be a whole number, at least 1"),
         ({"temperature": -1}, "temperature is -1"),
         ({"nonsense": 1}, "nonsense"),
         ({"device": "abacus"}, "the model qwen cannot be loaded .*abacus"),

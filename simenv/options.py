@@ -1,4 +1,4 @@
-"""What a policy's options may be, said in one way."""
+"""What options may be, said in one way."""
 
 from collections.abc import Collection
 
