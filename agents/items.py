@@ -36,7 +36,7 @@ class ItemMemory:
         if not self.versions:
             return 0.0
         first, now = weights.vector(self.versions[0]), weights.vector(self.text)
-        return float(1 - first @ now)
+        return min(max(float(1 - first @ now), 0.0), 1.0)
 
 
 def item_memory(catalog: Catalog, item: int) -> ItemMemory:

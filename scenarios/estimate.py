@@ -47,9 +47,8 @@ def estimate(scenario: Scenario) -> Estimate:
         page_size=scenario.page_size,
         pages=scenario.max_pages,
     )
-    sessions = len(stage.users) * encounters
     told = chosen.options.get("model")
     prices = told.get("prices") if isinstance(told, dict) else None
     tokens_in, tokens_out = round(size.tokens_in), round(size.tokens_out)
     money = None if prices is None else Prices(**prices).cost(tokens_in, tokens_out)
-    return Estimate(sessions, round(size.calls), tokens_in, tokens_out, money)
+    return Estimate(stage.sessions, round(size.calls), tokens_in, tokens_out, money)

@@ -53,8 +53,7 @@ def run(
     try:
         _simulate(stage, cast, result, watch)
         if isinstance(cast.users, Thinking):
-            watch(Step("thinking it over", 0, 0))
-            _think_over(cast, result)
+            _think_over(cast, result, watch)
     except BaseException as error:
         _note(
             result,
@@ -184,7 +183,7 @@ def _simulate(stage: Stage, cast: _Cast, result: RunDir, watch: Watcher) -> None
     """Let every policy meet the users who are not finished with it."""
     scenario, train = stage.scenario, stage.split.train
     left = _unfinished(stage, result)
-    total = len(scenario.policies) * len(scenario.seeds) * len(stage.users)
+    total = stage.sessions
     done = total - sum(map(len, left.values()))
     if done < total and isinstance(cast.users, Introducing):
         watch(Step("meeting the users", done, total))
@@ -231,10 +230,11 @@ def _introduce(stage: Stage, cast: _Cast, result: RunDir) -> None:
     cast.seconds["meet the users"] = time.perf_counter() - begin
 
 
-def _think_over(cast: _Cast, result: RunDir) -> None:
+def _think_over(cast: _Cast, result: RunDir, watch: Watcher) -> None:
     """Let what happened be thought over, once all sessions have ended."""
     users = cast.population()
-    begin = time.perf_counter()
+    begin, sessions = time.perf_counter(), cast.stage.sessions
+    watch(Step("thinking it over", sessions, sessions))
     if isinstance(users, Thinking) and (rows := users.think_over(result.log.events())):
         result.write_lines(ITEM_TEXTS, rows)
     cast.seconds["think it over"] = time.perf_counter() - begin

@@ -27,6 +27,11 @@ class Stage:
     users: IntArray  # who take part, in order
 
     @property
+    def sessions(self) -> int:
+        """How many sessions a run has: each user comes once for each policy and seed."""
+        return len(self.users) * len(self.scenario.policies) * len(self.scenario.seeds)
+
+    @property
     def gifts(self) -> dict[str, object]:
         """What can be lent to policies and populations that ask for it."""
         held_out = self.split.test
