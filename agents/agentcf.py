@@ -1,12 +1,12 @@
 """AgentCF (Zhang et al. 2024): users and items as agents whose texts are learnt by playing the past forward.
 
 For each row of the past, in its order, a user agent chooses between the item that he took and one drawn by popularity
-that he did not. Where he is wrong both sides are rewritten, where he is right both are confirmed. The two items are
-asked in an order drawn for each pair. Pairs are asked together only if they share no user and no item, so nobody reads
-a text that another pair is about to change.
+that he did not. Where he is wrong both sides are rewritten, where he is right both are confirmed; a choice that cannot
+be read changes nothing. The two items are asked in an order drawn for each pair. Pairs are asked together only if they
+share no user and no item, so nobody reads a text that another pair is about to change.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from simenv.chat.asking import Outcome, ask
 from simenv.chat.crowd import Crowd
 from simenv.chat.model import ChatModel, Message, Question
 from simenv.dataset import Dataset
-from simenv.errors import SimenvError
+from simenv.options import check_number, check_whole
 
 from .answers import Choice, Introduction, Order, Retold, letters
 from .items import ItemMemory, contradiction, item_memory, shortened
@@ -61,13 +61,13 @@ class AgentCF:
     def __init__(
         self, model: ChatModel, *, rounds: int = 2, batch_size: int = 20, seed: int = 0, most_failed: float = 0.05
     ) -> None:
-        if rounds < 1 or batch_size < 1:
-            raise SimenvError(f"rounds is {rounds} and batch_size {batch_size}; both must be at least 1")
+        check_whole(rounds=rounds, batch_size=batch_size)
+        check_number(least=0, most=1, most_failed=most_failed)
         self.model, self.rounds, self.batch_size, self.seed = model, rounds, batch_size, seed
         self.tally = Tally(most_failed)
         self.users: dict[int, Introduced] = {}
         self.items: dict[int, ItemMemory] = {}
-        self.right: list[bool] = []  # of the first choice of each pair, in the order played
+        self.right: list[bool | None] = []  # of the first choice that was read of each pair, in the order played
 
     def fit(self, dataset: Dataset, users: IntArray, *, shuffle: bool = False) -> None:
         """Play these users' past forward.
@@ -76,13 +76,13 @@ class AgentCF:
         """
         self.dataset = dataset
         self.weights = WordWeights(dataset.catalog.text(item) for item in range(len(dataset.catalog)))
-        self.users = {user: Introduced() for user in users.tolist()}
+        self.users, self.items, self.right = {user: Introduced() for user in users.tolist()}, {}, []
         pairs = list(self._pairs(dataset, users, shuffle))
         for some in batches(pairs, self.batch_size):
             for pair in some:
                 for item in (pair.taken, pair.left):
                     self.item(item)
-            found = Crowd[int, bool]().all((place, self._play(pair)) for place, pair in enumerate(some))
+            found = Crowd[int, bool | None]().all((place, self._play(pair)) for place, pair in enumerate(some))
             self.right += [found[place] for place in range(len(some))]
 
     def item(self, item: int) -> ItemMemory:
@@ -101,8 +101,8 @@ class AgentCF:
         found = Crowd[int, IntArray]().all((place, self._rank(user, row, mode)) for place, (user, row) in asked)
         return np.stack([found[place] for place in range(len(users))])
 
-    def _pairs(self, dataset: Dataset, users: IntArray, shuffle: bool) -> Any:
-        """Yield the pairs round-robin over users, each user's in the order of his past."""
+    def _pairs(self, dataset: Dataset, users: IntArray, shuffle: bool) -> Iterator[Pair]:
+        """Yield the pairs round-robin over users, each user's in the order of his past; who took all items has none."""
         log, starts = dataset.interactions, dataset.starts
         chances = np.cumsum(dataset.popularity)
         longest = int((starts[users + 1] - starts[users]).max(initial=0))
@@ -113,30 +113,38 @@ class AgentCF:
                     continue
                 rng = stream(self.seed, "agentcf", row)
                 met = set(log.items[starts[user] : starts[user + 1]].tolist())
+                if len(met) == len(chances):
+                    continue
                 left = _drawn(rng, chances, met)
                 taken = int(log.items[row])
                 if shuffle and rng.random() < 0.5:
                     taken, left = left, taken
                 yield Pair(user, taken, left, row)
 
-    async def _play(self, pair: Pair) -> bool:
-        """Let a user choose until he is right, at most `rounds` times; return whether he was at first."""
-        first = False
+    async def _play(self, pair: Pair) -> bool | None:
+        """Let a user choose until he is right, at most `rounds` times.
+
+        Return whether he was with the first choice that could be read, None where none could.
+        """
+        first: bool | None = None
         for number in range(self.rounds):
             right, why = await self._choose(pair, number)
-            first |= right and number == 0
-            if not right or number == 0:
+            if right is None:
+                continue
+            if not right or first is None:
                 await self._rewrite(pair, wrong=not right, why=why)
+            first = right if first is None else first
             if right:
                 break
         return first
 
-    async def _choose(self, pair: Pair, number: int) -> tuple[bool, str]:
+    async def _choose(self, pair: Pair, number: int) -> tuple[bool | None, str]:
+        """Return whether a user chooses what he took, None where that cannot be read, and why."""
         order = stream(self.seed, "agentcf order", pair.row, number).permutation([pair.taken, pair.left]).tolist()
         shown = list(zip(("A", "B"), map(self.item, order), strict=True))
         outcome = await self._ask("pair", pair.user, prompt("pair").render(items=shown), Choice, draw=number)
         if outcome.value is None:
-            return False, ""
+            return None, ""
         return order["AB".index(outcome.value.choice)] == pair.taken, outcome.value.why
 
     async def _rewrite(self, pair: Pair, *, wrong: bool, why: str) -> None:
@@ -146,7 +154,7 @@ class AgentCF:
         thought: Outcome[Introduction] = await self._ask(
             "rethink", pair.user, prompt("rethink").render(told), Introduction
         )
-        if thought.value is not None:
+        if thought.value is not None and thought.value.introduction.strip():
             user.rewrite(thought.value.introduction)
         known = self.dataset.catalog.category_names
 
@@ -156,8 +164,9 @@ class AgentCF:
         text = prompt("retell").render(told | {"introduction": user.text})
         retold: Outcome[Retold] = await self._ask("retell", None, text, Retold, check)
         if retold.value is not None:
-            taken.rewrite(retold.value.first)
-            left.rewrite(retold.value.second)
+            for memory, said in ((taken, retold.value.first), (left, retold.value.second)):
+                if said.strip():
+                    memory.rewrite(said)
 
     async def _rank(self, user: int, candidates: IntArray, mode: Mode) -> IntArray:
         order = stream(self.seed, "agentcf rank", user).permutation(len(candidates))

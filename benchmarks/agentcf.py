@@ -47,7 +47,7 @@ def main() -> None:
         rows = list(figures(f"{variant}, {name}: before", start.rank(users, candidates), wanted))
         for mode in MODES:
             rows += figures(f"{variant}, {name}: {mode}", agents.rank(users, candidates, mode), wanted)
-        right, drift = np.array(agents.right), agents.drift()
+        right, drift = np.array([one for one in agents.right if one is not None]), agents.drift()
         half = len(right) // 2
         for part, values in (("first half", right[:half]), ("second half", right[half:])):
             rows.append(row(f"{variant}, {name}: right at first, {part} of the pairs", values.astype(float)))

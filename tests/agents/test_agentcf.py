@@ -14,6 +14,7 @@ from simenv.catalog import Catalog
 from simenv.chat.model import Answer, Question
 from simenv.chat.scripted import Scripted
 from simenv.dataset import Dataset, Users
+from simenv.errors import SimenvError
 from simenv.interactions import Interactions
 from simenv.ranking import by_chance, qualities
 
@@ -193,3 +194,64 @@ def test_before_the_first_pair_all_users_are_alike():
     agents = AgentCF(Scripted())
     agents.fit(data.only(data.interactions[np.arange(0)]), np.arange(20))
     assert {user.text for user in agents.users.values()} == {START}
+
+
+class Repeats(Scripted):
+    """Says one and the same to all questions of a kind."""
+
+    def __init__(self, kind: str, says: Any) -> None:
+        super().__init__()
+        self.kind, self.says = kind, says
+
+    def answer(self, question: Question) -> dict[str, Any]:
+        return self.says if question.kind == self.kind else super().answer(question)
+
+
+def test_a_choice_that_cannot_be_read_neither_confirms_nor_corrects_and_is_counted():
+    data, _, _ = planted()
+    agents = AgentCF(Repeats("pair", {"choice": "C", "why": ""}), rounds=2, most_failed=1.0)
+    agents.fit(data, np.arange(20))
+
+    assert agents.right == [None] * 100
+    assert agents.tally.counts == {("pair", "failed"): 200}
+    assert {user.text for user in agents.users.values()} == {START}
+    assert not any(memory.versions for memory in agents.items.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "empty"), [("rethink", {"introduction": " "}), ("retell", {"first": "", "second": ""})]
+)
+def test_who_says_nothing_stays_what_he_was(kind: str, empty: dict[str, str]):
+    data, _, _ = planted()
+    agents = AgentCF(Repeats(kind, empty))
+    agents.fit(data, np.arange(20))
+
+    assert (kind == "rethink") == ({user.text for user in agents.users.values()} == {START})
+    assert (kind == "retell") == (not any(memory.versions for memory in agents.items.values()))
+
+
+def test_who_is_fitted_again_has_forgotten_what_was_learnt_before():
+    data, _, _ = planted()
+    once, twice = AgentCF(Scripted()), AgentCF(Scripted())
+    for agents in (once, twice, twice):
+        agents.fit(data, np.arange(20))
+
+    assert twice.right == once.right
+    assert {item: memory.text for item, memory in twice.items.items()} == {
+        item: memory.text for item, memory in once.items.items()
+    }
+
+
+def test_a_user_who_took_every_item_has_nothing_to_choose_from():
+    data, _, _ = planted()
+    log, _ = Interactions.sort(np.zeros(100, dtype=int), np.arange(100), times=np.arange(100))
+    agents = AgentCF(Scripted())
+    agents.fit(data.only(log), np.array([0, 1]))
+
+    assert agents.right == []
+
+
+@pytest.mark.parametrize("options", [{"rounds": 0}, {"batch_size": "20"}, {"most_failed": float("nan")}])
+def test_an_option_that_cannot_be_is_told(options: dict[str, Any]):
+    with pytest.raises(SimenvError, match=f"{next(iter(options))} is .*; it must be a"):
+        AgentCF(Scripted(), **options)
