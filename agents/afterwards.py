@@ -33,6 +33,7 @@ def think_over(
     shelf: Shelf, writer: Writer, words: WordWeights, events: pa.Table, who: Callable[[object], str]
 ) -> list[dict[str, Any]]:
     """Return what each item that was taken says of itself after the sessions, for each policy and seed apart."""
+    shelf.recollect(events)
     rows: list[dict[str, Any]] = []
     for (policy, seed), items in sorted(_met(events).items()):
         taken = {item: met for item, met in items.items() if any(deed in TAKEN for _, deed, _ in met)}

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from simenv.arrays import FloatArray
+from simenv.chat.crowd import Crowd
 from simenv.dataset import Dataset
 from simenv.errors import RunError, SimenvError
 from simenv.pages import EMPTY
@@ -83,6 +85,11 @@ class Shelf:
             written.cancel()  # who waits for it stops as well
             raise
         written.set_result(None)
+
+    def recollect(self, events: pa.Table) -> None:
+        """Have those items described again that the log shows and another process had described, before a crash."""
+        shown = self.dataset.catalog.index(events["item_id"].unique().to_pylist()).tolist()
+        Crowd[int, None]().all((item, self.describe([item])) for item in shown)
 
     def told(self) -> list[dict[str, Any]]:
         """Return the items whose texts were written, as JSON holds them."""

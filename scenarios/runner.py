@@ -185,7 +185,7 @@ def _simulate(stage: Stage, cast: _Cast, result: RunDir, watch: Watcher) -> None
     left = _unfinished(stage, result)
     total = stage.sessions
     done = total - sum(map(len, left.values()))
-    if done < total and isinstance(cast.users, Introducing):
+    if (done < total or isinstance(cast.users, Thinking)) and isinstance(cast.users, Introducing):
         watch(Step("meeting the users", done, total))
         _introduce(stage, cast, result)
     for chosen in scenario.policies:
@@ -235,8 +235,11 @@ def _think_over(cast: _Cast, result: RunDir, watch: Watcher) -> None:
     users = cast.population()
     begin, sessions = time.perf_counter(), cast.stage.sessions
     watch(Step("thinking it over", sessions, sessions))
-    if isinstance(users, Thinking) and (rows := users.think_over(result.log.events())):
-        result.write_lines(ITEM_TEXTS, rows)
+    if isinstance(users, Thinking):
+        with blame(f"population '{cast.stage.scenario.population.name}'", "think_over"):
+            rows = users.think_over(result.log.events())
+        if rows:
+            result.write_lines(ITEM_TEXTS, rows)
     cast.seconds["think it over"] = time.perf_counter() - begin
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from simenv.agents.llm import LLMPopulation
 from simenv.chat.model import Message, Question
 from simenv.chat.scripted import Scripted
 from simenv.errors import BudgetSpent, PopulationError, RunError, SimenvError
@@ -213,6 +214,20 @@ def test_what_a_model_wrote_stands_in_the_run_whatever_the_order_and_after_a_cra
     assert rows(replayed) == rows(result)
 
 
+def test_items_think_over_the_same_in_a_run_that_was_stopped_between_sessions_and_thinking(
+    eloquent: Tiny, server: Any, tmp_path: Path
+):
+    """Nobody is met again who could tell what he was told: neither who took an item nor what was said of it."""
+    run(eloquent(), tmp_path / "run")
+    texts, asked = lines(tmp_path / "run" / "item_texts.jsonl"), len(server.bodies)
+    (tmp_path / "run" / "item_texts.jsonl").unlink()
+
+    run(eloquent(), tmp_path / "run", resume=True)
+
+    assert lines(tmp_path / "run" / "item_texts.jsonl") == texts
+    assert len(server.bodies) == asked
+
+
 def test_another_run_begins_with_what_items_said_of_themselves(eloquent: Tiny, server: Any, tmp_path: Path):
     run(eloquent(), tmp_path / "first")
     said = {row["text"] for row in lines(tmp_path / "first" / "item_texts.jsonl") if row["policy"] == "pop"}
@@ -237,3 +252,13 @@ def test_memories_are_found_by_an_endpoints_vectors_and_the_run_replays(eloquent
     assert len(server.bodies) == asked
     told = json.loads((tmp_path / "vectors" / "manifest.json").read_text())["population"]["encoder"]
     assert told == {"kind": "embedding", "model": "scripted", "dimensions": None}
+
+
+def test_who_fails_while_thinking_over_is_named(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise KeyError("item 7")
+
+    monkeypatch.setattr(LLMPopulation, "think_over", fail)
+    with pytest.raises(SimenvError, match="population 'llm' failed in think_over: KeyError: 'item 7'"):
+        run(tiny(population="llm", users=2, max_pages=1), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "failed"
