@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test lint types bench bench-policies bench-peers bench-asking bench-agents clean
+.PHONY: demo test lint types bench bench-policies bench-peers bench-asking bench-agents bench-stats clean
 
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +47,9 @@ bench-asking: $(VENV)/.done
 
 bench-agents: $(VENV)/.done
 	$(BIN)/python -m benchmarks.agents
+
+bench-stats: $(VENV)/.done
+	$(BIN)/python -m benchmarks.stats
 
 # One of them: make bench-policies ONLY=gowalla/lightgcn
 bench-policies: $(VENV)/.done

@@ -240,6 +240,27 @@ def compare(
         console.print(f"{setting.name}: {setting.one} / {setting.other}", markup=False, highlight=False)
 
 
+@app.command()
+def plan(
+    folder: RunFolder,
+    difference: Annotated[float, typer.Option(help="The least mean difference per user that matters.")],
+    metric: Annotated[str, typer.Option(help="Of which metric.")] = "N_like",
+    power: Annotated[float, typer.Option(help="The chance that a difference of this size is seen.")] = 0.8,
+) -> None:
+    """Say how many users and seeds it takes to see a difference, from a run as the pilot."""
+    from rich.console import Console
+
+    from simenv.rundir import RunDir
+
+    from .plan import plan as plan_run
+    from .plan import table_of
+
+    found = plan_run(RunDir.open(folder), metric, difference, power=power)
+    console = Console(highlight=False)
+    for part in table_of(found, console.width):
+        console.print(part)
+
+
 @app.command("list")
 def list_names() -> None:
     """List the policies, populations, data sets and scenarios that can be named."""

@@ -87,6 +87,17 @@ def holm(chances: Sequence[float]) -> list[float]:
     return corrected
 
 
+def benjamini_hochberg(chances: Sequence[float]) -> list[float]:
+    """Return p-values corrected so that of what is called a difference at most that share is none; NaN stays out."""
+    known = [place for place, chance in enumerate(chances) if not math.isnan(chance)]
+    corrected = [math.nan] * len(chances)
+    ceiling = 1.0
+    for left, place in enumerate(sorted(known, key=lambda place: -chances[place])):
+        ceiling = min(ceiling, len(known) / (len(known) - left) * chances[place])
+        corrected[place] = ceiling
+    return corrected
+
+
 def resamples(count: int, seed: int, draws: int = DRAWS) -> Iterator[FloatArray]:
     """Yield blocks of bootstrap weights [draws, count]: how often each user was drawn."""
     rng = stream(seed, "bootstrap")

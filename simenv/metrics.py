@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from .arrays import BoolArray, FloatArray, IntArray
-from .intervals import Interval, around, differences, holm, means, resamples
+from .intervals import Interval, around, benjamini_hochberg, differences, holm, means, resamples
 from .pages import GRADE_WORDS, Grade, watched
+from .power import detectable
 from .ranking import qualities
 from .rundir import RunDir
 
@@ -191,6 +192,13 @@ class Measures:
         shape = (len(self.users), len(self.policies))
         place = np.ravel_multi_index((self.session_user, self.session_policy), shape)
         return np.stack([_means(values, place, shape) for values in self.session_values.values()], axis=2)
+
+    def by_seed(self, name: str) -> FloatArray:
+        """Return a metric's value for each user under each policy and seed: [users, policies, seeds]."""
+        seeds = self.sessions // len(self.users) % len(self.seeds)
+        shape = (len(self.users), len(self.policies), len(self.seeds))
+        place = np.ravel_multi_index((self.session_user, self.session_policy, seeds), shape)
+        return _means(self.session_values[name], place, shape)
 
     def whole(self, policy: int) -> dict[str, Interval]:
         """Return coverage and Gini of exposure for a policy's sessions together."""
@@ -403,6 +411,11 @@ def compare(policies: Sequence[str], metrics: Sequence[str], values: FloatArray)
     found = differences(gaps.reshape(len(gaps), -1))
     by_metric = [found[place :: len(metrics)] for place in range(len(metrics))]
     corrected = [holm([interval.p for interval in intervals]) for intervals in by_metric]
+    discovered = [benjamini_hochberg([interval.p for interval in intervals]) for intervals in by_metric]
+    seen = [
+        detectable(float(np.nanvar(gap, ddof=1)) if one.n > 1 else math.nan, one.n, comparisons=len(pairs))
+        for gap, one in zip(gaps.reshape(len(gaps), -1).T, found, strict=True)
+    ]
     return [
         {
             "metric": name,
@@ -413,6 +426,8 @@ def compare(policies: Sequence[str], metrics: Sequence[str], values: FloatArray)
             "high": _finite(by_metric[column][pair].high),
             "p": _finite(by_metric[column][pair].p),
             "p_holm": _finite(corrected[column][pair]),
+            "p_bh": _finite(discovered[column][pair]),
+            "detectable": _finite(seen[pair * len(metrics) + column]),
             "n": by_metric[column][pair].n,
         }
         for pair, (one, other) in enumerate(pairs)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simenv.intervals import around, differences, holm, means, paired
+from simenv.intervals import around, benjamini_hochberg, differences, holm, means, paired
 
 
 def test_a_bootstrap_interval_is_near_scipys():
@@ -119,3 +119,16 @@ def test_an_interval_around_an_estimate_stays_in_bounds():
 
 def test_one_user_has_no_interval_around_an_estimate():
     assert math.isnan(around(0.5, np.array([0.4, 0.6]), 1, (0, 1)).low)
+
+
+@pytest.mark.parametrize(
+    ("chances", "wanted"),
+    [
+        ([0.01, 0.02, 0.03, 0.04], [0.04] * 4),
+        ([0.001, 0.5, 0.04], [0.003, 0.5, 0.06]),
+        ([0.9, math.nan, 0.01], [0.9, math.nan, 0.02]),
+        ([], []),
+    ],
+)
+def test_benjamini_and_hochberg_step_up(chances: list[float], wanted: list[float]):
+    assert benjamini_hochberg(chances) == pytest.approx(wanted, nan_ok=True)
