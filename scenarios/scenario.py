@@ -32,6 +32,12 @@ class Named(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_home(cls, value: Any) -> Any:
+        strange = not isinstance(value, dict) or ":" in str(value.get("name"))  # a stranger's may not know of ~
+        return value if strange else _homeless(value)
+
     @property
     def options(self) -> dict[str, Any]:
         """Every key but our own."""
@@ -105,7 +111,7 @@ class Scenario(Part):
     question: str = "Which policy serves these users best?"
     dataset: DatasetPart
     split: SplitRule = SplitPart()
-    population: Annotated[Named, BeforeValidator(by_name)] = Named(name="choice")
+    population: Annotated[Named, BeforeValidator(by_name)] = Field(default_factory=lambda: Named(name="choice"))
     policies: Policies
     users: int | None = Field(None, ge=1)
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([0], min_length=1)
@@ -123,14 +129,6 @@ class Scenario(Part):
             raise ValueError("a seed stands twice; name each once")
         return seeds
 
-    @field_validator("population")
-    @classmethod
-    def _without_home(cls, population: Named) -> Named:
-        model = population.options.get("model")
-        if not isinstance(model, dict) or not isinstance(model.get("path"), str):
-            return population
-        return population.model_copy(update={"model": model | {"path": homeless(model["path"])}})
-
     def text(self) -> str:
         """Return the scenario as YAML with all values used."""
         return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
@@ -140,6 +138,15 @@ def homeless(text: str) -> str:
     """Return a text in which the user's own folder is `~`: what a run writes may be passed on."""
     home = str(Path.home())
     return re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text) if len(home) > 1 else text
+
+
+def _homeless(value: Any) -> Any:
+    """Return options whose paths are so; what an endpoint is told stays as it is."""
+    if isinstance(value, dict):
+        return value if value.get("kind") == "endpoint" else {name: _homeless(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_homeless(one) for one in value]
+    return homeless(value) if isinstance(value, str) else value
 
 
 def shipped() -> dict[str, Path]:

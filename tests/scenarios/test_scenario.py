@@ -247,3 +247,29 @@ def test_a_data_set_that_cannot_be_opened_is_told(tiny: Callable[..., Scenario],
 def test_a_home_is_not_named(monkeypatch: pytest.MonkeyPatch, text: str, told: str):
     monkeypatch.setenv("HOME", "/home/ann")
     assert homeless(text) == told
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"item_texts": "/home/ann/runs/one"}, {"item_texts": "~/runs/one"}),
+        ({"item_texts": {"run": "/home/ann/one", "seed": 1}}, {"item_texts": {"run": "~/one", "seed": 1}}),
+        (
+            {"encoder": {"kind": "sentences", "model": "/home/ann/e"}},
+            {"encoder": {"kind": "sentences", "model": "~/e"}},
+        ),
+        ({"model": {"kind": "local", "path": "/home/ann/qwen"}}, {"model": {"kind": "local", "path": "~/qwen"}}),
+        (
+            {"model": {"kind": "endpoint", "model": "/home/ann/q"}},
+            {"model": {"kind": "endpoint", "model": "/home/ann/q"}},
+        ),
+    ],
+)
+def test_no_option_that_is_a_path_names_a_home(
+    tiny: Callable[..., Scenario], monkeypatch: pytest.MonkeyPatch, options: dict, told: dict
+):
+    """But what an endpoint calls its model is a name, which it wants as it is."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    scenario = tiny(population={"name": "llm"} | options, policies=[{"name": "unisrec", "pretrained": "/home/ann/p"}])
+    assert scenario.population.options == told
+    assert scenario.policies[0].options == {"pretrained": "~/p"}
