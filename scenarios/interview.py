@@ -72,11 +72,16 @@ def _agents(scenario: Scenario, folder: Path | None) -> tuple[Stage, LLMPopulati
 
 
 def _recognise(folder: Path, stage: Stage, population: LLMPopulation) -> None:
-    """Take the personas that a run wrote down; a folder that is no run's holds none."""
+    """Take the personas that a run wrote down; what is no run's folder holds none."""
+    if not folder.is_dir():
+        return
     index = {str(stage.split.train.users.ids[user]): user for user in stage.users.tolist()}
     for told in RunDir(folder).read_lines(PERSONAS):
-        if told.get("version") == VERSION and told["user"] in index:
-            population.know(index[told["user"]], persona_of(told))
+        try:
+            if told.get("version") == VERSION and told["user"] in index:
+                population.know(index[told["user"]], persona_of(told))
+        except (AttributeError, KeyError, TypeError):
+            raise RunError(f"{folder / PERSONAS}: a line of it tells of no persona; the file is damaged") from None
 
 
 def _index(stage: Stage, user: str) -> int:

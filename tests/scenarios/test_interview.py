@@ -57,3 +57,15 @@ def test_personas_are_told_with_their_mark(played: RunDir):
     assert {"user", "tastes", "activity", "usual", "mark", "version"} <= set(told[0])
     assert len({one["mark"] for one in told}) == 40
     assert [json.loads(line) for line in personas_of(str(played.folder), user=told[3]["user"])] == [told[3]]
+
+
+def test_a_scenario_file_tells_of_its_agents_too(tiny_file: Callable[..., Path]):
+    assert len(list(personas_of(str(tiny_file(population="llm"))))) == 40
+
+
+@pytest.mark.parametrize("line", ['{"version": 2}', "[]", '{"version": 2, "user": "3"}'])
+def test_personas_that_are_damaged_are_told(tiny: Tiny, tmp_path: Path, line: str):
+    run(tiny(population="llm", max_pages=1), tmp_path / "run")
+    (tmp_path / "run" / "personas.jsonl").write_text(f"{line}\n")
+    with pytest.raises(RunError, match=r"personas\.jsonl: a line of it tells of no persona; the file is damaged"):
+        list(personas_of(str(tmp_path / "run")))
