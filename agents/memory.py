@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from simenv.arrays import FloatArray
-from simenv.errors import SimenvError
+from simenv.options import check_number, check_whole
 
 from .meaning import Meanings, nearness
 
@@ -37,12 +37,13 @@ class Remembering:
     reflect_after: float = 2.0  # importance gathered since the last reflection; infinite: never
 
     def __post_init__(self) -> None:
-        if not 0 < self.fading <= 1:
-            raise SimenvError(f"memory: fading is {self.fading}; it must be above 0 and at most 1")
-        if self.capacity < 1 or self.recall < 0:
-            raise SimenvError(f"memory: capacity is {self.capacity} and recall {self.recall}; at least 1, and 0")
-        if not min(self.recency, self.importance, self.relevance, self.reflect_after) >= 0:
-            raise SimenvError("memory: recency, importance, relevance and reflect_after must not be below 0")
+        check_whole(**{"memory: capacity": self.capacity})
+        check_whole(least=0, **{"memory: recall": self.recall})
+        check_number(above=0, most=1, **{"memory: fading": self.fading})
+        for power in ("recency", "importance", "relevance"):
+            check_number(least=0, **{f"memory: {power}": getattr(self, power)})
+        if self.reflect_after != math.inf:
+            check_number(least=0, **{"memory: reflect_after": self.reflect_after})
 
 
 class Remembered(NamedTuple):

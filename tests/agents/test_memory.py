@@ -6,6 +6,7 @@ import pytest
 
 from simenv.agents.meaning import Meanings, WordWeights
 from simenv.agents.memory import Memory, Remembering, told
+from simenv.errors import SimenvError
 
 MEANINGS = Meanings(
     WordWeights(["Night Train [Drama]", "Paper Moon [Comedy]", "Iron Sea [War]", "Last Laugh [Comedy]"])
@@ -120,3 +121,18 @@ def test_an_encoder_is_asked_once_for_a_name_and_for_each_record():
         mine.write(page, "fact", f"took {page}", 0.5)
         recall(mine, "Night Train", "Paper Moon")
     assert asked == [["took 0", "took 1", "Night Train", "Paper Moon"], ["took 2"]]
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ({"capacity": 0}, "memory: capacity is 0; it must be a whole number, at least 1"),
+        ({"recall": 2.5}, "memory: recall is 2.5; it must be a whole number, at least 0"),
+        ({"fading": "0.9"}, "memory: fading is '0.9'; it must be a number"),
+        ({"importance": float("nan")}, "memory: importance is nan"),
+        ({"reflect_after": -1}, "memory: reflect_after is -1"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_told(rules: dict, told: str):
+    with pytest.raises(SimenvError, match=told):
+        Remembering(**rules)
