@@ -134,6 +134,8 @@ def complaint(answer: Looked, known: Sequence[str]) -> str | None:
     if len(said) == len(known) and set(said) == set(known):
         return None
     strange = sorted(set(said) - set(known))
+    if strange and not known:
+        return "nothing stands on this page; items is an empty list"
     if strange:
         return f"there is no item {strange[0][:20]!r}; the letters are {known[0]} to {known[-1]}"
     twice = sorted({letter for letter in said if said.count(letter) > 1})

@@ -336,3 +336,12 @@ def test_prompts_have_a_version_and_know_all_that_they_name():
     text = prompt("person").render(persona=LOVER, calls=1)
     assert "Comedy, such as Paper Moon" in text
     assert "{" not in text
+
+
+def test_on_an_empty_page_nothing_is_done_and_an_invented_item_is_repaired():
+    def invents(question: Question, answer: dict[str, Any]) -> dict[str, Any]:
+        invented = [{"letter": "A", "act": "take", "rating": 5, "feeling": ""}]
+        return stays(question, answer) | ({"items": invented} if len(question.messages) == 2 else {})
+
+    (deed,) = look(agent(), [None, None], model=Heard(invents))
+    assert (list(deed.grades), deed.reading) == ([Grade.UNSEEN] * 2, "repaired")
