@@ -113,6 +113,11 @@ def texts_of_run(told: str | Mapping[str, Any], dataset: Dataset) -> dict[int, s
             f"{run.folder}: no texts of items here ({ITEM_TEXTS}); a run leaves them with item_texts: written,"
             " or with afterwards: [items]"
         )
+    if run.manifest.get("dataset", {}).get("fingerprint") != dataset.fingerprint:
+        raise RunError(
+            f"{run.folder}: its texts of items were learnt on other data or another split, so they may tell of other"
+            " items, or of what is held out here; play that run on the same rows"
+        )
     there = sorted({(row.get("policy"), row.get("seed")) for row in rows}, key=str)
     wanted = [one for one in there if all(one[("policy", "seed").index(name)] == options[name] for name in options)]
     if len(wanted) != 1:

@@ -1,5 +1,6 @@
 """What a run's folder says of the run: enough to repeat it, and to tell it from another."""
 
+import math
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -30,9 +31,10 @@ def make_manifest(stage: Stage, population: Population, command: str) -> dict[st
         "question": scenario.question,
         "status": "running",
         "dataset": data_facts(stage.split),
-        "population": {"name": scenario.population.name, "options": scenario.population.options, **facts},
+        "population": {"name": scenario.population.name, "options": _plain(scenario.population.options), **facts},
         "policies": [
-            {"label": policy.label, "name": policy.name, "options": policy.options} for policy in scenario.policies
+            {"label": policy.label, "name": policy.name, "options": _plain(policy.options)}
+            for policy in scenario.policies
         ],
         "seeds": scenario.seeds,
         "users": len(stage.users),
@@ -47,6 +49,16 @@ def make_manifest(stage: Stage, population: Population, command: str) -> dict[st
         "versions": versions(),
         "command": command,
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return options as JSON holds them: what it has no word for, such as infinity or a date, as text."""
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    known = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if known else str(value)
 
 
 def data_facts(split: Split) -> dict[str, Any]:
@@ -89,10 +101,14 @@ def check_same(there: dict[str, Any], here: dict[str, Any], folder: Path) -> Non
 
 
 def _lasting(value: Any) -> Any:
-    """Return a population without what its model is asked with: what answers follow from stands beside the options."""
+    """Return a population without how its model is asked, and how much may fail: no row of the log follows from that.
+
+    What answers do follow from stands beside the options.
+    """
     if not (isinstance(value, dict) and "model" in value and "options" in value):
         return value
-    return value | {"options": {name: one for name, one in value["options"].items() if name != "model"}}
+    options = {name: one for name, one in value["options"].items() if name not in ("model", "most_failed")}
+    return {name: one for name, one in value.items() if name != "most_failed"} | {"options": options}
 
 
 def _differing(before: Any, now: Any) -> tuple[Any, Any]:

@@ -262,3 +262,28 @@ def test_who_fails_while_thinking_over_is_named(tiny: Tiny, tmp_path: Path, monk
     with pytest.raises(SimenvError, match="population 'llm' failed in think_over: KeyError: 'item 7'"):
         run(tiny(population="llm", users=2, max_pages=1), tmp_path / "run")
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "failed"
+
+
+def test_a_run_in_which_too_much_failed_goes_on_where_more_may(tiny: Tiny, tmp_path: Path):
+    whole = tiny(population={"name": "llm", "most_failed": 0.1}, users=3, max_pages=1)
+    played = rows(run(whole, tmp_path / "run"))
+    more = tiny(population={"name": "llm", "most_failed": 0.5}, users=3, max_pages=1)
+    assert rows(run(more, tmp_path / "run", resume=True)) == played
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["population"]["most_failed"] == 0.5
+
+
+def test_an_infinite_option_stands_in_the_manifest_and_the_run_can_be_resumed(tiny: Tiny, tmp_path: Path):
+    never = tiny(population={"name": "llm", "memory": {"reflect_after": float("inf")}}, users=3, max_pages=1)
+    played = rows(run(never, tmp_path / "run"))
+    told = json.loads((tmp_path / "run" / "manifest.json").read_text())["population"]["options"]
+    assert told == {"memory": {"reflect_after": "inf"}}
+    assert rows(run(never, tmp_path / "run", resume=True)) == played
+
+
+def test_texts_that_items_learnt_on_other_rows_are_not_taken(eloquent: Tiny, tmp_path: Path):
+    """They may tell of what is held out here."""
+    run(eloquent(), tmp_path / "first")
+    other = eloquent(item_texts={"run": str(tmp_path / "first"), "policy": "pop"})
+    split = other.split.model_copy(update={"by": "time", "test": 0.5})
+    with pytest.raises(SimenvError, match="its texts of items were learnt on other data or another split"):
+        run(other.model_copy(update={"split": split, "users": 2}), tmp_path / "second")
