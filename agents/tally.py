@@ -1,5 +1,6 @@
 """How answers were read, and when too many could not be."""
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -7,10 +8,14 @@ from simenv.chat.asking import Outcome
 from simenv.errors import PopulationError
 
 ENOUGH = 50  # answers before a share says something
+SURELY = 3.0  # standard deviations above the share that may fail
 
 
 class Tally:
-    """Counts answers by kind and by how they were read; stops a run in which too many could not be."""
+    """Counts answers by kind and by how they were read; stops a run in which too many could not be.
+
+    Answers come in any order, so a run stops here only by more than that can explain; its log decides at its end.
+    """
 
     def __init__(self, most_failed: float) -> None:
         self.most_failed = most_failed
@@ -27,7 +32,8 @@ class Tally:
         if outcome.how != "failed":
             return
         self.failed += 1
-        if self.asked >= ENOUGH and self.failed > self.most_failed * self.asked:
+        luck = SURELY * math.sqrt(self.most_failed * (1 - self.most_failed) * self.asked)
+        if self.asked >= ENOUGH and self.failed > self.most_failed * self.asked + luck:
             raise PopulationError(
                 f"{self.failed} of the first {self.asked} questions got no answer that could be read, and most_failed"
                 f" is {self.most_failed:g}; the last: {outcome.complaint}"
