@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test lint types bench bench-policies bench-peers bench-asking bench-agents bench-stats clean
+.PHONY: demo test lint types bench bench-policies bench-peers bench-asking bench-agents bench-agentcf bench-stats clean
 
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,9 @@ bench: $(VENV)/.bench
 
 bench-asking: $(VENV)/.done
 	$(BIN)/python -m benchmarks.asking
+
+bench-agentcf: $(VENV)/.done
+	$(BIN)/python -m benchmarks.agentcf
 
 bench-agents: $(VENV)/.done
 	$(BIN)/python -m benchmarks.agents

@@ -52,7 +52,7 @@ def main() -> None:
         for part, values in (("first half", right[:half]), ("second half", right[half:])):
             rows.append(row(f"{variant}, {name}: right at first, {part} of the pairs", values.astype(float)))
         rows.append(row(f"{variant}, {name}: drift of items' texts", drift))
-        update("agentcf", "python -m benchmarks.agentcf", rows, f"{variant}, {name}: ")
+        update("agentcf", "make bench-agentcf", rows, f"{variant}, {name}: ")
 
 
 def asked(folder: Path, variant: str, dataset: Dataset, held: object) -> tuple[IntArray, IntArray, IntArray]:

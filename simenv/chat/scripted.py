@@ -17,8 +17,11 @@ ITEM = re.compile(r"^([A-Z]{1,2})\. (.+)$")
 WORD = re.compile(r"[^\W_]{3,}")
 RATED = re.compile(r", rated (\d(?:\.\d+)?)$")
 LIKES = re.compile(r"one who likes ([^;:]+)")
+UNLOVED = re.compile(r"I do not care for [^.]*\.")
 DONE = re.compile(r"^You (took|passed over|did not look at) .*?(?:, rated (\d) of 5|\.)")
 PAGE = re.compile(r"^- \(page (\d+)\) (.+)$")
+OWN = ("who you are", "who met them", "who you were before", "what you took so far, the latest last")
+MOST_LIKED = 100  # words of an introduction
 COMMON = {"such", "and", "the", "for", "with", "you", "rated", "others", "taken", "like", "dislike"}
 TAKE, LOOK = 0.55, 0.15  # of an item's worth: from here on it is taken, or looked at
 BORED = 0.12  # worth lost for each memory that names the item's kind
@@ -112,7 +115,7 @@ class _Reader:
                 self.more[self.items[-1][0]] = line.strip()
             elif part == "an item" and not self.title:
                 self.title = line
-            elif part == "who you are" or part == "who met them":
+            elif part in OWN:
                 self.own += " " + line
         self.who = "\n".join(message.text for message in question.messages if message.role == "system")
 
@@ -162,7 +165,7 @@ class _Reader:
     def match(self, letter: str) -> float:
         """Return how many words of what one likes an item shares, and a little luck."""
         text = f"{dict(self.items)[letter]} {self.more.get(letter, '')}"
-        liked = _words(self.own.partition("I do not care for")[0])
+        liked = _words(UNLOVED.sub("", self.own))
         return len(liked & _words(text)) + 0.5 * self.luck("match", dict(self.items)[letter])
 
     def choice(self) -> dict[str, Any]:
@@ -173,8 +176,10 @@ class _Reader:
     def introduction(self) -> dict[str, Any]:
         """Return what one likes: the words of what was taken, those of before, without those of what was left alone."""
         (_, taken), (_, left) = self.items[0], self.items[1]
-        before = _words(self.own.partition("I like: ")[2].partition(". I do not")[0])
-        liked, others = sorted(before | (_kind(taken) - _kind(left))), sorted(_kind(left) - _kind(taken))
+        before = self.own.partition("I like: ")[2].partition(". I do not")[0].split(", ")
+        learnt = _words(taken) - _words(left)
+        liked = [*sorted(learnt), *(word for word in before if word and word not in learnt)][:MOST_LIKED]
+        others = sorted(_words(left) - _words(taken) - set(liked))
         return {"introduction": f"I like: {', '.join(liked)}. I do not care for {', '.join(others)}."}
 
     def retold(self) -> dict[str, Any]:
