@@ -13,6 +13,7 @@ from simenv.arrays import BitArray
 from simenv.chance import mix_row, uniform
 from simenv.chat.asking import HOWS, Outcome, Typed, ask, schema_of
 from simenv.chat.model import ChatModel, Message, Question
+from simenv.options import check_number
 from simenv.pages import Grade
 
 from .answers import ItemAnswer, Looked, PageAnswer, Parting, Thought, Verdict, by_letter, complaint, letters
@@ -72,6 +73,10 @@ class Anchor:
 
     weight: float = 0.0
     usual_pages: float = 5.0  # of a session, where nothing is left to the model
+
+    def __post_init__(self) -> None:
+        check_number(least=0, most=1, anchor=self.weight)
+        check_number(above=0, usual_pages=self.usual_pages)
 
 
 @dataclass(frozen=True, slots=True)
