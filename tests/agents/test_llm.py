@@ -349,5 +349,5 @@ def test_on_an_empty_page_nothing_is_done_and_an_invented_item_is_repaired():
 
 @pytest.mark.parametrize("usual_pages", ["five", float("nan"), 0])
 def test_usual_pages_that_are_no_number_are_told(usual_pages: Any):
-    with pytest.raises(SimenvError, match="usual_pages is .*; it must be a number, above 0"):
+    with pytest.raises(SimenvError, match=r"usual_pages is .*; it must be a number, above 0"):
         LLMPopulation(anchor=0.5, usual_pages=usual_pages)
