@@ -261,6 +261,31 @@ def plan(
         console.print(part)
 
 
+@app.command()
+def fidelity(
+    source: Annotated[str, typer.Argument(help="A scenario, or a run's folder.", metavar="SCENARIO")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the scenario.")
+    ] = None,
+    calls: Annotated[int | None, typer.Option(help="Ask a language model for at most so many answers.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write fidelity.json into this folder as well.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure anew, whatever lies in the cache.")] = False,
+) -> None:
+    """Hold a population's users against real ones: eight tests, each with intervals and a verdict."""
+    from rich.console import Console
+
+    from simenv.reports.fidelity import fidelity_line, fidelity_table
+
+    from .fidelity_command import fidelity as measure_fidelity
+    from .progress import watching
+
+    changes = [*(settings or []), *([f"fidelity.calls={calls}"] if calls is not None else [])]
+    with watching() as watch:
+        found = measure_fidelity(source, changes, out=out, fresh=fresh, watch=watch)
+    console = Console(highlight=False)
+    console.print(fidelity_line(found), "", fidelity_table(found, console.width), sep="\n")
+
+
 @app.command("list")
 def list_names() -> None:
     """List the policies, populations, data sets and scenarios that can be named."""

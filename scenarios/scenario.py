@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from simenv.errors import ScenarioError
+from simenv.errors import ScenarioError, SimenvError
+from simenv.fidelity.battery import check_tests
+from simenv.fidelity.results import limits_of
 
 from .told import Part, Told
 
@@ -90,6 +92,29 @@ class SplitPart(Part):
     column: str = "split"
 
 
+class FidelityPart(Part):
+    """How the users are held against real ones before policies are ranked by them."""
+
+    measure: bool = True
+    users: int = Field(default=300, ge=10)
+    calls: int | None = Field(default=None, ge=1)
+    tests: list[str] | None = None
+    limits: dict[str, list[float]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> "FidelityPart":
+        try:
+            limits_of(self.limits)
+            check_tests(self.tests)
+        except SimenvError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
+def _by_switch(value: object) -> object:
+    return {"measure": value} if isinstance(value, bool) else value
+
+
 def _distinct(policies: list[NamedPolicy]) -> list[NamedPolicy]:
     labels = [policy.label.casefold() for policy in policies]  # they name files, and not all disks tell a from A
     twice = sorted({label for label in labels if labels.count(label) > 1})
@@ -102,6 +127,7 @@ Policies = Annotated[
     list[Annotated[NamedPolicy, BeforeValidator(by_name)]], Field(min_length=1), AfterValidator(_distinct)
 ]
 SplitRule = Annotated[SplitPart, BeforeValidator(_by_rule)]
+Fidelity = Annotated[FidelityPart, BeforeValidator(_by_switch)]
 
 
 class Scenario(Part):
@@ -121,6 +147,7 @@ class Scenario(Part):
     leave_out_past: bool = True
     leave_out_shown: bool = True
     batch_size: int = Field(1024, ge=1)
+    fidelity: Fidelity = FidelityPart()
 
     @field_validator("seeds")
     @classmethod

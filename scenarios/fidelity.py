@@ -1,0 +1,215 @@
+"""Holds a scenario's population against real users, and keeps what was found.
+
+What was found is known by its fingerprint: population, rows, split, who takes part, settings and code. Found once, it
+is taken from the cache, below SIMENV_CACHE or the user's home.
+"""
+
+import hashlib
+import inspect
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import simenv
+from simenv.arrays import IntArray
+from simenv.chance import stream
+from simenv.chat.opening import Answers
+from simenv.dataset import Dataset
+from simenv.errors import blame
+from simenv.fidelity.battery import answers_a_user, battery
+from simenv.fidelity.bench import Bench, lists_of
+from simenv.fidelity.results import limits_of
+from simenv.population import Closing, Population, Telling
+
+from .fitted import cache_home, fitted
+from .manifest import versions
+from .names import build, find, load
+from .stage import Stage
+from .steps import Step, Watcher
+
+LOG = logging.getLogger(__name__)
+FIDELITY = "fidelity.json"  # what was found, in a run's folder
+YARDSTICKS = ("pop", "item-knn", "ease")  # policies whose lists the users are tried with
+LARGE = 6000  # items, from which on EASE takes too long
+BRIEF_PAGES = 3  # a session's most, where every answer costs
+REPEATS = 4
+Found = dict[str, Any]
+
+
+def measured(
+    stage: Stage,
+    population: Population,
+    answers: Answers,
+    *,
+    fresh: bool = False,
+    watch: Watcher = lambda _: None,
+) -> Found | None:
+    """Return what the battery finds of a population, now or before; None where it is not held against real users.
+
+    `population` itself is not touched: another one is made like it and fitted. Users who answer by a language model
+    are asked only where the scenario says how often; users who answer from the held-out rows themselves are not.
+    """
+    part = stage.scenario.fidelity
+    if part.measure is False or why_not(stage, population):
+        return None
+    mark = fingerprint(stage, population)
+    kept = cache_home().with_name("fidelity") / f"{mark}.json"
+    if not fresh and (found := _kept(kept)) is not None:
+        return found
+    found = _measure(stage, population, answers, watch) | {"fingerprint": mark}
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = kept.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(found, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+        unfinished.replace(kept)
+    return found
+
+
+def why_not(stage: Stage, population: Population) -> str:
+    """Return why a population is not held against real users unasked; '' where it can be."""
+    scenario = stage.scenario
+    if not len(stage.split.test) and not len(stage.split.valid):
+        return "nothing is held out, so there is nothing to hold them against."
+    if "held_out" in find("population", scenario.population.name).takes or _takes_held_out(population):
+        return "these users answer from the held-out rows themselves."
+    if asks_a_model(population) and scenario.fidelity.calls is None:
+        return "every answer of theirs is asked of a language model; `fidelity: {calls: N}` in the scenario allows N."
+    return ""
+
+
+def asks_a_model(population: Population) -> bool:
+    """Tell whether a population, or one that it is made of, asks a language model."""
+
+    def holds(value: object) -> bool:
+        if isinstance(value, Mapping):
+            return "model" in value or any(holds(inner) for inner in value.values())
+        return isinstance(value, list | tuple) and any(holds(inner) for inner in value)
+
+    return isinstance(population, Telling) and holds(population.facts())
+
+
+def brief(found: Found | None, why: str = "") -> Found:
+    """Return what a manifest says of it: the verdict, the note, and each test's verdict."""
+    if found is None:
+        told = why or "the battery was left out."
+        return {"verdict": "not measured", "note": f"Not held against real users: {told}"}
+    tests = {one["test"]: one["verdict"] for one in found["tests"]}
+    return {"verdict": found["verdict"], "note": found["note"], "tests": tests, "fingerprint": found["fingerprint"]}
+
+
+def fingerprint(stage: Stage, population: Population) -> str:
+    """Return a hash of all that the battery's figures follow from."""
+    scenario, split = stage.scenario, stage.split
+    chosen = scenario.population
+    facts = dict(population.facts()) if isinstance(population, Telling) else {}
+    kind = type(population)
+    told = [
+        [chosen.name, f"{kind.__module__}:{kind.__qualname__}", chosen.options, facts],
+        [split.train.only(rows).fingerprint for rows in (split.train.interactions, split.valid, split.test)],
+        [split.protocol, stage.users.tolist(), scenario.page_size, scenario.max_pages],
+        scenario.fidelity.model_dump(),
+        scenario.dataset.model_dump() if stage.truth is not None else None,
+        [_code(kind), versions()],
+    ]
+    return hashlib.blake2b(json.dumps(told, default=str).encode(), digest_size=16).hexdigest()
+
+
+@lru_cache
+def _code(kind: type) -> str:
+    """Return a hash of the source that the figures rest on: the population's, the files beside it, and ours."""
+    ground = Path(str(simenv.__file__)).parent
+    folders = {ground, ground / "fidelity", Path(__file__).parent}
+    with suppress(TypeError):
+        folders.add(Path(inspect.getfile(kind)).parent)
+    folders |= {Path(inspect.getfile(load(find("policy", name).path, "policy"))).parent for name in YARDSTICKS}
+    digest = hashlib.blake2b(digest_size=16)
+    for folder in sorted(folders):
+        for file in sorted(folder.glob("*.py")):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _takes_held_out(population: Population) -> bool:
+    with suppress(TypeError, ValueError):
+        return "held_out" in inspect.signature(type(population)).parameters
+    return False
+
+
+def _kept(path: Path) -> Found | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        LOG.info("fidelity: reused, measured on %s (fingerprint %s)", found["on"], path.stem[:12])
+        return dict(found)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _measure(stage: Stage, population: Population, answers: Answers, watch: Watcher) -> Found:
+    scenario, part = stage.scenario, stage.scenario.fidelity
+    chosen, label = scenario.population, f"population '{scenario.population.name}'"
+    made: list[Population] = []
+
+    def refit(dataset: Dataset) -> Population:
+        made.append(build("population", chosen.name, chosen.options, stage.gifts | {"answers": answers}))
+        with blame(label, "fit"):
+            made[-1].fit(dataset)
+        return made[-1]
+
+    costs = asks_a_model(population)
+    watch(Step("fidelity: fitting", 0, 1, "tests"))
+    bench = Bench(
+        refit(stage.split.train),
+        stage.split,
+        stage.users,
+        {},
+        page_size=scenario.page_size,
+        max_pages=min(scenario.max_pages, BRIEF_PAGES) if costs else scenario.max_pages,
+        repeats=1 if costs else REPEATS,
+        is_brief=costs,
+        refit=refit,
+        limits=limits_of(part.limits),
+    )
+    try:
+        users = _some(
+            stage.users, part.users if part.calls is None else min(part.users, part.calls // answers_a_user(bench))
+        )
+        length = bench.page_size * bench.max_pages
+        lists = {name: _lists(stage, name, users, length, watch) for name in _yardsticks(stage)}
+        found = battery(
+            replace(bench, users=users, lists=lists),
+            tests=part.tests,
+            most=part.calls,
+            told=lambda test, done, total: watch(Step(f"fidelity: {test}", done, total, "tests")),
+        )
+    finally:
+        for one in made:
+            if isinstance(one, Closing):
+                one.close()
+    LOG.info("fidelity: %s, in %.1f s", found.word, found.seconds)
+    about = {"name": chosen.name, "data": stage.split.train.name, "split": stage.split.protocol}
+    return found.plain() | about | {"on": datetime.now(UTC).strftime("%Y-%m-%d %H:%M")}
+
+
+def _some(users: IntArray, most: int) -> IntArray:
+    if len(users) <= most:
+        return users
+    return np.sort(stream(0, "fidelity", "users").choice(users, size=max(most, 0), replace=False))
+
+
+def _yardsticks(stage: Stage) -> list[str]:
+    large = len(stage.split.train.catalog) > LARGE
+    return [name for name in YARDSTICKS if not (large and name == "ease")]
+
+
+def _lists(stage: Stage, name: str, users: IntArray, length: int, watch: Watcher) -> IntArray:
+    policy = build("policy", name, {}, stage.gifts)
+    ready = fitted(policy, name, stage.split, options={}, watch=watch)
+    return lists_of(ready.policy, stage.split.train, users, length)

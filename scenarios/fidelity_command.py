@@ -1,0 +1,63 @@
+"""`simenv fidelity`: holds the population of a scenario or a run against real users."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from simenv.errors import SimenvError
+from simenv.rundir import RunDir
+
+from .fidelity import FIDELITY, brief, measured, why_not
+from .names import build
+from .runner import answers_of
+from .scenario import Scenario, read_scenario
+from .stage import set_stage
+from .steps import Watcher
+
+
+def fidelity(
+    source: str,
+    settings: Sequence[str] = (),
+    *,
+    out: Path | None = None,
+    fresh: bool = False,
+    watch: Watcher = lambda _: None,
+) -> dict[str, Any]:
+    """Return what the battery finds of the population of a scenario, or of a run, into whose folder it is written."""
+    folder = Path(source)
+    is_run = (folder / "scenario.yaml").is_file()
+    scenario = read_scenario(str(folder / "scenario.yaml") if is_run else source, settings)
+    if not scenario.fidelity.measure:
+        part = scenario.fidelity.model_copy(update={"measure": True})
+        scenario = scenario.model_copy(update={"fidelity": part})
+    found = _found(scenario, folder if is_run else out or Path("runs") / scenario.name, fresh, watch)
+    if is_run and not settings:
+        keep(RunDir.open(folder), found)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / FIDELITY).write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return found
+
+
+def keep(run: RunDir, found: dict[str, Any]) -> None:
+    """Write what was found into a run: beside its log, into its manifest, and into its report."""
+    from simenv.reports.report import write_report
+
+    run.write_json(FIDELITY, found)
+    run.write_json("manifest.json", run.manifest | {"fidelity": brief(found)})
+    if (run.folder / "metrics.json").is_file():
+        write_report(RunDir.open(run.folder))
+
+
+def _found(scenario: Scenario, folder: Path, fresh: bool, watch: Watcher) -> dict[str, Any]:
+    stage = set_stage(scenario)
+    answers = answers_of(folder, None)
+    chosen = scenario.population
+    population = build("population", chosen.name, chosen.options, stage.gifts | {"answers": answers})
+    why = why_not(stage, population)
+    if why:
+        raise SimenvError(f"population '{chosen.name}' cannot be held against real users: {why}")
+    found = measured(stage, population, answers, fresh=fresh, watch=watch)
+    assert found is not None
+    return found
