@@ -53,6 +53,7 @@ def think_over(
                     "before": memory.versions,
                     "drift": round(memory.drift(words), 4),
                     "met": len(taken[item]),
+                    "read": memory.read,
                     "liked": sum(deed == "liked" for _, deed, _ in taken[item]),
                 }
             )

@@ -20,6 +20,7 @@ class ItemMemory:
     categories: tuple[str, ...]
     text: str
     versions: list[str] = field(default_factory=list)  # earlier texts, the oldest first
+    read: str = ""  # how the model's last word on it was read; '' where it was not asked
 
     @property
     def named(self) -> str:

@@ -14,6 +14,7 @@ from simenv.chat.model import ChatModel
 from simenv.chat.opening import Answers, open_model
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
+from simenv.options import check_choice, check_number, check_whole
 from simenv.pages import Page, Reaction
 
 from .afterwards import think_over
@@ -21,7 +22,7 @@ from .agent import Agent, Anchor, Conduct, Deed, answer_by_hand
 from .encoders import open_encoder
 from .meaning import Meanings, WordWeights
 from .memory import Memory, Remembering
-from .persona import VERSION, Persona, compose
+from .persona import VERSION, Persona, compose, persona_of
 from .prompts import version
 from .shelf import Shelf, texts_of_run
 from .tally import Tally
@@ -50,36 +51,28 @@ class LLMPopulation:
         most_failed: float = 0.05,
         answers: Answers | None = None,
     ) -> None:
-        wrong = [name for name in show if name not in SHOWS]
-        if wrong:
-            raise SimenvError(f"no '{wrong[0]}' to show; there are {', '.join(SHOWS)}")
-        if not 0 <= anchor <= 1:
-            raise SimenvError(f"anchor is {anchor}; it must be from 0, the model alone, to 1, the user's history alone")
+        _check_names("show", show, SHOWS)
+        _check_names("afterwards", afterwards, ("users", "items"))
+        check_whole(calls=calls)
+        if calls > 2:
+            raise SimenvError(f"calls is {calls}; a page takes 1, or 2 where it is judged apart from its items")
+        check_choice(("composed", "written"), personas=personas)
+        check_number(least=0, most=1, anchor=anchor, most_failed=most_failed)
+        if not isinstance(item_texts, str | Mapping) or not item_texts:
+            raise SimenvError(f"item_texts is {item_texts!r}; it is described, written, or a run to take them from")
         try:
             self.rules = Remembering(**(memory or {}))  # type: ignore[arg-type]
         except TypeError as error:
             raise SimenvError(f"memory: {error}") from None
         self.model = open_model(model, answers)
-        if not 0 <= most_failed <= 1:
-            raise SimenvError(f"most_failed is {most_failed}; it must be a share, from 0 to 1")
         self.most_failed = most_failed
         self.show = tuple(show)
-        if calls not in (1, 2):
-            raise SimenvError(f"calls is {calls}; a page takes 1, or 2 where it is judged apart from its items")
-        if personas not in ("composed", "written"):
-            raise SimenvError(
-                f"personas are composed of categories and titles, or written by the model, not '{personas}'"
-            )
-        strange = sorted(set(afterwards) - {"users", "items"})
-        if strange:
-            raise SimenvError(
-                f"afterwards names who thinks over what happened: users, items or both, not '{strange[0]}'"
-            )
         self.personas, self.item_texts, self.afterwards = personas, item_texts, tuple(afterwards)
         self.conduct = Conduct(Anchor(anchor, usual_pages), calls, "users" in afterwards)
         self.tally = Tally(most_failed)
         self.encoder = open_encoder(encoder, self.tally, answers)
         self._personas: dict[int, Persona] = {}
+        self._read: dict[int, str] = {}  # how the model's word on a user was read, where it was asked
 
     def fit(self, dataset: Dataset) -> None:
         """Learn who the users are, and what stands on a page, from training rows."""
@@ -93,7 +86,7 @@ class LLMPopulation:
         self.shelf = Shelf(dataset, self.show, self.writer if written else None, texts)
         known = dataset.interactions.ratings[np.isfinite(dataset.interactions.ratings)]
         self._scale = (float(known.min()), float(known.max())) if len(known) else None
-        self._personas = {}
+        self._personas, self._read = {}, {}
 
     def facts(self) -> dict[str, Any]:
         """Return the model and the prompts that its reactions follow from."""
@@ -116,23 +109,36 @@ class LLMPopulation:
             (self._personas[user],) = compose(self.dataset, [user], self.traits)
         return self._personas[user]
 
-    def know(self, user: int, persona: Persona) -> None:
-        """Take a persona that was made before."""
-        self._personas[user] = persona
+    def introduce(self, users: Sequence[int], known: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+        """Make these users' personas, where need be by the model; return them as JSON holds them.
 
-    def introduce(self, users: Sequence[int]) -> list[dict[str, Any]]:
-        """Make these users' personas, where need be by the model; return them as JSON holds them."""
+        Those of an earlier process, as JSON held them, are `known`: who they are is not asked again.
+        """
+        self._recognise(known)
         if self.personas == "written":
             new = [user for user in dict.fromkeys(users) if user not in self._personas]
-            composed = dict(zip(new, compose(self.dataset, new, self.traits), strict=True))
-            self._personas |= Crowd[int, Persona]().all(
-                (user, self.writer.persona(user, persona)) for user, persona in composed.items()
+            found = Crowd[int, tuple[Persona, str]]().all(
+                (user, self.writer.persona(user, persona))
+                for user, persona in zip(new, compose(self.dataset, new, self.traits), strict=True)
             )
+            for user, (persona, how) in found.items():
+                self._personas[user], self._read[user] = persona, how
         return [self.persona_told(user) for user in users]
+
+    def _recognise(self, known: Sequence[Mapping[str, Any]]) -> None:
+        ids = {str(user_id): user for user_id, user in self._index.items()} if known else {}
+        for told in known:
+            try:
+                if told.get("version") == VERSION and told["user"] in ids:
+                    user = ids[told["user"]]
+                    self._personas[user], self._read[user] = persona_of(told), str(told.get("read", ""))
+            except (AttributeError, KeyError, TypeError):
+                raise SimenvError("a line of personas.jsonl tells of no persona; the file is damaged") from None
 
     def think_over(self, events: pa.Table) -> list[dict[str, Any]]:
         """Return what is said of items after these sessions, once those that were taken have thought them over."""
         if "items" not in self.afterwards:
+            self.shelf.recollect(events)
             return self.shelf.told()
         return think_over(self.shelf, self.writer, self.words, events, self._as_met)
 
@@ -148,7 +154,8 @@ class LLMPopulation:
     def persona_told(self, user: int) -> dict[str, Any]:
         """Return a user's persona as JSON holds it, with its mark."""
         persona = self.persona(user)
-        return persona.plain() | {"mark": persona.mark, "version": VERSION}
+        read = {"read": self._read[user]} if self._read.get(user) else {}
+        return persona.plain() | {"mark": persona.mark, "version": VERSION} | read
 
     def answer(self, user: int, remembered: Sequence[str], question: str) -> str:
         """Return what a user says to a question after a session: `remembered` is what the log holds of its pages."""
@@ -167,7 +174,18 @@ class LLMPopulation:
 
     def enter(self, users: IntArray, luck: BitArray) -> "Conversations":
         """Seat these users in this order."""
+        if not hasattr(self, "dataset"):
+            raise SimenvError("nobody can enter before fit(dataset) has told who the users are")
         return Conversations(self, users, luck)
+
+
+def _check_names(option: str, told: object, known: Sequence[str]) -> None:
+    """Refuse an option that is no list of these names."""
+    if isinstance(told, str) or not isinstance(told, Sequence):
+        raise SimenvError(f"{option} is {told!r}; it is a list, of {', '.join(known)} or of none")
+    wrong = [name for name in told if name not in known]
+    if wrong:
+        raise SimenvError(f"{option} names {wrong[0]!r}; there are {', '.join(known)}")
 
 
 class Conversations:

@@ -52,11 +52,11 @@ class WordWeights:
         return self._vectors(texts)
 
     def _vectors(self, texts: Sequence[str]) -> FloatArray:
-        if len(self._held) > HELD - MOST_WORDS:
-            self._held.clear()
+        held = self._held
         told = np.zeros((len(texts), PLACES), dtype=np.float32)
         for row, text in enumerate(texts):
-            held = self._held
+            if len(held) > HELD - MOST_WORDS:  # no room for a text of new words
+                held.clear()
             words = WORDS.findall(text.lower())[:MOST_WORDS]
             found = [held[word] if word in held else self._hold(word) for word in words]
             add_up(np.array(found, dtype=np.int64), self._places, self._weights, told[row])

@@ -95,9 +95,9 @@ class Shelf:
         """Return the items whose texts were written, as JSON holds them."""
         ids = self.dataset.catalog.ids
         return [
-            {"item_id": _plain(ids[item]), "text": memory.text, "before": memory.versions}
+            {"item_id": _plain(ids[item]), "text": memory.text, "before": memory.versions, "read": memory.read}
             for item, memory in sorted(self._memories.items())
-            if memory.versions
+            if memory.read
         ]
 
 

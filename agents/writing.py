@@ -24,24 +24,25 @@ class Writer:
     def __init__(self, model: ChatModel, dataset: Dataset, tally: Tally) -> None:
         self.model, self.dataset, self.tally = model, dataset, tally
 
-    async def persona(self, user: int, composed: Persona) -> Persona:
-        """Return a user's persona, with tastes and habit in the model's words."""
+    async def persona(self, user: int, composed: Persona) -> tuple[Persona, str]:
+        """Return a user's persona, with tastes and habit in the model's words, and how these were read."""
         text = self.portrait(user)
         if not text:
-            return composed
+            return composed, ""
         question = Question("persona", (Message("user", text),), schema_of(Portrait))
         outcome = await ask(self.model, question, Portrait, _unlike_anybody)
         self.tally.note("persona", outcome)
         if outcome.value is None:
-            return composed
+            return composed, outcome.how
         told = outcome.value
-        return replace(
+        written = replace(
             composed,
             tastes=tuple(filter(None, told.tastes))[:MOST_TASTES],
             dislikes=tuple(filter(None, told.dislikes))[:MOST_DISLIKES],
             habit=told.habit or composed.habit,
             by="the model",
         )
+        return written, outcome.how
 
     def portrait(self, user: int) -> str:
         """Return what a model is asked of a user; '' for one without a past."""
@@ -75,6 +76,7 @@ class Writer:
         question = Question(kind, (Message("user", text),), schema_of(Blurb))
         outcome = await ask(self.model, question, Blurb, check)
         self.tally.note(kind, outcome)
+        memory.read = outcome.how
         if outcome.value is not None and outcome.value.text.strip():
             memory.rewrite(outcome.value.text)
 

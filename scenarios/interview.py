@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow.compute as pc
 
 from simenv.agents.llm import LLMPopulation
-from simenv.agents.persona import VERSION, persona_of
 from simenv.errors import RunError, SimenvError
 from simenv.rundir import PERSONAS, RunDir
 
@@ -26,8 +25,7 @@ def personas_of(source: str, settings: Sequence[str] = (), user: str | None = No
     stage, population = _agents(_scenario(source, settings), None)
     users = stage.users.tolist() if user is None else [_index(stage, user)]
     try:
-        _recognise(Path(source), stage, population)
-        for told in population.introduce(users):
+        for told in population.introduce(users, _known(Path(source))):
             yield json.dumps(told, ensure_ascii=False)
     finally:
         population.close()
@@ -46,9 +44,9 @@ def interview(folder: Path, user: str, question: str, policy: str | None = None,
     stage, population = _agents(scenario, folder)
     index = _index(stage, user)
     number = scenario.seeds[0] if seed is None else seed
-    _recognise(folder, stage, population)
-    remembered = _remembered(result, stage.split.train.users.ids[index], label, number)
     try:
+        remembered = _remembered(result, stage.split.train.users.ids[index], label, number)
+        population.introduce([index], _known(folder))
         return population.answer(index, remembered, question)
     finally:
         population.close()
@@ -71,17 +69,9 @@ def _agents(scenario: Scenario, folder: Path | None) -> tuple[Stage, LLMPopulati
     return stage, population
 
 
-def _recognise(folder: Path, stage: Stage, population: LLMPopulation) -> None:
-    """Take the personas that a run wrote down; what is no run's folder holds none."""
-    if not folder.is_dir():
-        return
-    index = {str(stage.split.train.users.ids[user]): user for user in stage.users.tolist()}
-    for told in RunDir(folder).read_lines(PERSONAS):
-        try:
-            if told.get("version") == VERSION and told["user"] in index:
-                population.know(index[told["user"]], persona_of(told))
-        except (AttributeError, KeyError, TypeError):
-            raise RunError(f"{folder / PERSONAS}: a line of it tells of no persona; the file is damaged") from None
+def _known(folder: Path) -> list[dict[str, Any]]:
+    """Return the personas that a run wrote down; what is no run's folder holds none."""
+    return RunDir(folder).read_lines(PERSONAS) if folder.is_dir() else []
 
 
 def _index(stage: Stage, user: str) -> int:

@@ -226,7 +226,8 @@ def _introduce(stage: Stage, cast: _Cast, result: RunDir) -> None:
     begin = time.perf_counter()
     if isinstance(users, Introducing):
         with blame(f"population '{stage.scenario.population.name}'", "introduce"):
-            result.write_lines(PERSONAS, users.introduce(stage.users.tolist()))
+            told = users.introduce(stage.users.tolist(), result.read_lines(PERSONAS))
+            result.write_lines(PERSONAS, told)
     cast.seconds["meet the users"] = time.perf_counter() - begin
 
 

@@ -75,8 +75,8 @@ class Judging(Protocol):
 class Introducing(Protocol):
     """A population whose users have something to tell of themselves."""
 
-    def introduce(self, users: Sequence[int]) -> Sequence[Mapping[str, Any]]:
-        """Make these users ready to enter; return who they are, as JSON holds it."""
+    def introduce(self, users: Sequence[int], known: Sequence[Mapping[str, Any]] = ()) -> Sequence[Mapping[str, Any]]:
+        """Make these users ready to enter; return who they are, as JSON holds it. Those `known` stay who they were."""
         ...
 
 

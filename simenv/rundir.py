@@ -66,10 +66,17 @@ class RunDir:
 
     @cached_property
     def readings(self) -> dict[str, dict[str, int]]:
-        """How answers were read, counted by kind of question; {} where nobody was asked in words."""
+        """How answers were read, counted by kind of question; {} where nobody was asked in words.
+
+        Those to questions on a page stand in the log, those on users and items beside what was answered.
+        """
         if "asked" not in self.pages.column_names:
             return {}
         found: dict[str, Counter[str]] = defaultdict(Counter)
+        for name, kind in ((PERSONAS, "persona"), (ITEM_TEXTS, "item text")):
+            for row in self.read_lines(name):
+                if row.get("read"):
+                    found["afterwards" if row.get("policy") else kind][str(row["read"])] += 1
         for told, count in Counter(self.pages["asked"].to_pylist()).items():
             for kind, how in json.loads(told or "[]"):
                 found[kind][how] += count

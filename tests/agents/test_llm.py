@@ -319,9 +319,13 @@ def test_an_agents_whole_story_is_the_same_in_any_batch(split: Split):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"show": ["price"]}, "no 'price' to show; there are rating, popularity"),
-        ({"most_failed": 3}, "most_failed is 3; it must be a share"),
-        ({"anchor": 2}, "anchor is 2; it must be from 0"),
+        ({"show": ["price"]}, "show names 'price'; there are rating, popularity"),
+        ({"most_failed": 3}, "most_failed is 3; it must be a number, at least 0 and at most 1"),
+        ({"anchor": 2}, "anchor is 2; it must be a number, at least 0 and at most 1"),
+        ({"show": "rating"}, "show is 'rating'; it is a list, of rating, popularity or of none"),
+        ({"most_failed": "few"}, "most_failed is 'few'; it must be a number"),
+        ({"item_texts": {}}, "item_texts is {}; it is described, written, or a run"),
+        ({"calls": True}, "calls is True; it must be a whole number"),
         ({"memory": {"depth": 3}}, "memory: .*unexpected keyword argument 'depth'"),
         ({"model": "oracle"}, "model: no kind 'oracle'; there are"),
     ],

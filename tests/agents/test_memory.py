@@ -136,3 +136,12 @@ def test_an_encoder_is_asked_once_for_a_name_and_for_each_record():
 def test_a_rule_that_cannot_be_is_told(rules: dict, told: str):
     with pytest.raises(SimenvError, match=told):
         Remembering(**rules)
+
+
+def test_there_is_room_for_more_words_than_are_kept():
+    weights = WordWeights(["Night Train"])
+    before = weights.vector("Night Train")
+    for part in range(60):
+        weights.vector(" ".join(f"w{part}x{number}" for number in range(1000)))
+    assert asyncio.run(weights.vectors([f"v{number} " * 3 for number in range(2000)])).shape[0] == 2000
+    assert weights.vector("Night Train").tolist() == before.tolist()

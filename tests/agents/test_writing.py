@@ -127,8 +127,8 @@ def test_users_think_once_more_before_they_are_asked_for_their_verdict(split: Sp
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"personas": "invented"}, "personas are composed of categories and titles, or written by the model"),
-        ({"afterwards": ["nobody"]}, "afterwards names who thinks over what happened: users, items or both, not 'nob"),
+        ({"personas": "invented"}, "no personas 'invented'; there are composed, written"),
+        ({"afterwards": ["nobody"]}, "afterwards names 'nobody'; there are users, items"),
         ({"calls": 3}, "calls is 3; a page takes 1, or 2"),
     ],
 )

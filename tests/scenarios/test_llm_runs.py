@@ -287,3 +287,20 @@ def test_texts_that_items_learnt_on_other_rows_are_not_taken(eloquent: Tiny, tmp
     split = other.split.model_copy(update={"by": "time", "test": 0.5})
     with pytest.raises(SimenvError, match="its texts of items were learnt on other data or another split"):
         run(other.model_copy(update={"split": split, "users": 2}), tmp_path / "second")
+
+
+def test_a_run_that_goes_on_keeps_who_its_users_were_and_what_was_said_of_items(
+    eloquent: Tiny, server: Any, tmp_path: Path
+):
+    options = {"afterwards": [], "calls": 1}
+    whole = run(eloquent(**options), tmp_path / "whole")
+    asked = len(server.bodies)
+    with pytest.raises(BudgetSpent):
+        run(eloquent({"budget": {"tokens": 60 * asked}}, **options), tmp_path / "again")
+    server.answer = lambda body: by_rules(body).replace("rates", "judges")  # nobody is asked who he is again
+    result = run(eloquent({"budget": {"tokens": 10_000_000}}, **options), tmp_path / "again", resume=True)
+    for name in ("personas.jsonl", "item_texts.jsonl"):
+        assert lines(tmp_path / "again" / name) == lines(tmp_path / "whole" / name)
+    assert rows(result) == rows(whole)
+    assert result.readings["persona"] == {"plain": 15}
+    assert result.readings["item text"] == {"plain": len(lines(tmp_path / "whole" / "item_texts.jsonl"))}
