@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-MOST_WORDS = 300  # characters that are kept of what an agent says
+MOST_SAID = 300  # characters that are kept of what an agent says
 
 
 def _clamped(low: int, high: int) -> BeforeValidator:
@@ -28,7 +28,7 @@ def _clamped(low: int, high: int) -> BeforeValidator:
 
 def _cut(value: Any) -> Any:
     """Cut what is said to its length, in one line: bounds in the schema make servers emit raw control characters."""
-    return " ".join(value.split())[:MOST_WORDS] if isinstance(value, str) else value
+    return " ".join(value.split())[:MOST_SAID] if isinstance(value, str) else value
 
 
 Said = Annotated[str, BeforeValidator(_cut)]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from simenv.arrays import BitArray, FloatArray, IntArray
+from simenv.arrays import BitArray, IntArray
 from simenv.chat.crowd import Crowd, the_loop
 from simenv.chat.model import ChatModel
 from simenv.chat.opening import Answers, open_model
@@ -25,6 +25,7 @@ from .memory import Memory, Remembering
 from .persona import VERSION, Persona, compose, persona_of
 from .prompts import version
 from .shelf import Shelf, texts_of_run
+from .stars import stars_of
 from .tally import Tally
 from .traits import Traits, traits_of
 from .writing import Writer
@@ -84,8 +85,7 @@ class LLMPopulation:
         written, described = self.item_texts == "written", self.item_texts == "described"
         texts = {} if written or described else texts_of_run(self.item_texts, dataset)
         self.shelf = Shelf(dataset, self.show, self.writer if written else None, texts)
-        known = dataset.interactions.ratings[np.isfinite(dataset.interactions.ratings)]
-        self._scale = (float(known.min()), float(known.max())) if len(known) else None
+        self.stars = stars_of(dataset)
         self._personas, self._read = {}, {}
 
     def facts(self) -> dict[str, Any]:
@@ -164,13 +164,6 @@ class LLMPopulation:
             memory.relive(page)
         asked = self.model.ask(answer_by_hand(self.persona(user), memory, question))
         return asyncio.run_coroutine_threadsafe(asked, the_loop()).result().text
-
-    def ratings(self, stars: FloatArray) -> FloatArray:
-        """Return what stars from 1 to 5 are on the data's own scale; nothing where the data have no ratings."""
-        if self._scale is None:
-            return np.full_like(stars, np.nan)
-        low, high = self._scale
-        return stars if (low, high) == (1.0, 5.0) else low + (stars - 1) / 4 * (high - low)
 
     def enter(self, users: IntArray, luck: BitArray) -> "Conversations":
         """Seat these users in this order."""
@@ -259,7 +252,7 @@ def _reaction(deeds: Sequence[Deed], page: Page, population: LLMPopulation) -> R
     causes: Any = np.array([deed.cause for deed in deeds], dtype=object)
     return Reaction(
         np.array([deed.grades for deed in deeds], dtype=np.int8).reshape(shape),
-        population.ratings(np.array([deed.ratings for deed in deeds], dtype=np.float64).reshape(shape)),
+        population.stars.back(np.array([deed.ratings for deed in deeds], dtype=np.float64).reshape(shape)),
         np.array([deed.satisfaction for deed in deeds], dtype=np.float64),
         np.array([deed.leaves for deed in deeds], dtype=bool),
         causes,

@@ -12,9 +12,10 @@ import numpy as np
 from simenv.arrays import FloatArray
 from simenv.dataset import Dataset, disliked_to, liked_from
 
+from .stars import stars_of
 from .traits import LEVELS, Traits, traits_of
 
-VERSION = 2  # of how personas are made: those of another are made anew
+VERSION = 3  # of how personas are made: those of another are made anew
 MOST_TASTES, MOST_DISLIKES = 5, 2
 EXAMPLES = 3  # titles that stand for a taste
 RECENT = 0.9  # how much an interaction's weight falls with each one after it
@@ -56,11 +57,14 @@ def compose(dataset: Dataset, users: Sequence[int], traits: Traits | None = None
     """Return these users' personas, composed of categories, titles and ratings, without a model."""
     known = traits or traits_of(dataset)
     like, dislike = liked_from(dataset.interactions.ratings), disliked_to(dataset.interactions.ratings)
-    middle = float(np.nanmean(dataset.interactions.ratings)) if _is_rated(dataset) else float("nan")
-    return [_composed(dataset, user, known, like, dislike, middle) for user in users]
+    stars = stars_of(dataset).of(dataset.interactions.ratings)
+    middle = float(np.nanmean(stars)) if _is_rated(dataset) else float("nan")
+    return [_composed(dataset, user, known, like, dislike, stars, middle) for user in users]
 
 
-def _composed(dataset: Dataset, user: int, traits: Traits, like: float, dislike: float, middle: float) -> Persona:
+def _composed(
+    dataset: Dataset, user: int, traits: Traits, like: float, dislike: float, stars: FloatArray, middle: float
+) -> Persona:
     log = dataset.interactions
     here = slice(dataset.starts[user], dataset.starts[user + 1])
     items, ratings = log.items[here].tolist(), log.ratings[here]
@@ -74,7 +78,7 @@ def _composed(dataset: Dataset, user: int, traits: Traits, like: float, dislike:
         diversity=_word(traits.diversity_level[user]),
         tastes=_tastes(dataset, liked),
         dislikes=_tastes(dataset, disliked, most=MOST_DISLIKES),
-        habit=_habit(ratings[~unrated], middle),
+        habit=_habit(stars[here][~unrated], middle),
         about=_about(dataset, user),
         usual=_usual(dataset, items),
         length=len(items),
@@ -108,7 +112,7 @@ def _habit(ratings: FloatArray, middle: float) -> str:
     mean, spread = float(ratings.mean()), float(ratings.std())
     kind = "a kind rater" if mean > middle + 0.25 else "a strict rater" if mean < middle - 0.25 else "a fair rater"
     width = "whose ratings lie close together" if spread < 0.7 else "who uses the whole scale"
-    return f"{kind} {width}: {mean:.1f} on average, {float(ratings.min()):g} to {float(ratings.max()):g}"
+    return f"{kind} {width}: {mean:.1f} on average, {float(ratings.min()):.2g} to {float(ratings.max()):.2g}"
 
 
 def _about(dataset: Dataset, user: int) -> str:

@@ -17,6 +17,7 @@ from simenv.rundir import ITEM_TEXTS, RunDir
 
 from .agent import Shown
 from .items import ItemMemory, item_memory
+from .stars import stars_of
 from .writing import Writer
 
 
@@ -39,7 +40,8 @@ class Shelf:
         rated = np.isfinite(log.ratings)
         counts = np.bincount(log.items[rated], minlength=count)
         sums = np.bincount(log.items[rated], log.ratings[rated], count)
-        self._means: FloatArray = np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
+        means: FloatArray = np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
+        self._means = stars_of(dataset).of(means)
 
     def memory(self, item: int) -> ItemMemory:
         """Return what an item says of itself."""

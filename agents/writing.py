@@ -13,6 +13,7 @@ from .answers import Blurb, Portrait
 from .items import ItemMemory, contradiction
 from .persona import MOST_DISLIKES, MOST_TASTES, Persona
 from .prompts import prompt
+from .stars import stars_of
 from .tally import Tally
 
 MOST_HISTORY = 50  # of a user's rows, the latest, that a persona is written from
@@ -23,6 +24,7 @@ class Writer:
 
     def __init__(self, model: ChatModel, dataset: Dataset, tally: Tally) -> None:
         self.model, self.dataset, self.tally = model, dataset, tally
+        self.stars = stars_of(dataset)
 
     async def persona(self, user: int, composed: Persona) -> tuple[Persona, str]:
         """Return a user's persona, with tastes and habit in the model's words, and how these were read."""
@@ -46,12 +48,12 @@ class Writer:
 
     def portrait(self, user: int) -> str:
         """Return what a model is asked of a user; '' for one without a past."""
-        log, catalog = self.dataset.interactions, self.dataset.catalog
+        log, catalog, stars = self.dataset.interactions, self.dataset.catalog, self.stars
         first, last = self.dataset.starts[user : user + 2].tolist()
         lines = []
         for row in range(max(first, last - MOST_HISTORY), last):
             item = int(log.items[row])
-            rating = "" if np.isnan(log.ratings[row]) else f", rated {log.ratings[row]:g}"
+            rating = "" if np.isnan(log.ratings[row]) else f", rated {stars.of(log.ratings[row]):.2g}"
             kinds = f" [{', '.join(catalog.categories[item])}]" if catalog.categories[item] else ""
             lines.append(f"{catalog.title(item)}{kinds}{rating}")
         return prompt("portrait").render(history=lines) if lines else ""

@@ -36,7 +36,7 @@ class Scripted:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Return what its answers follow from."""
-        return {"kind": "scripted", "seed": self.seed, "rules": 1}
+        return {"kind": "scripted", "seed": self.seed, "rules": 2}
 
     async def ask(self, question: Question) -> Answer:
         """Return the answer of the rules."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from simenv.agents.persona import VERSION
 from simenv.errors import RunError, SimenvError
 from simenv.rundir import RunDir
 from simenv.scenarios.interview import interview, personas_of
@@ -63,7 +64,7 @@ def test_a_scenario_file_tells_of_its_agents_too(tiny_file: Callable[..., Path])
     assert len(list(personas_of(str(tiny_file(population="llm"))))) == 40
 
 
-@pytest.mark.parametrize("line", ['{"version": 2}', "[]", '{"version": 2, "user": "3"}'])
+@pytest.mark.parametrize("line", [f'{{"version": {VERSION}}}', "[]", f'{{"version": {VERSION}, "user": "3"}}'])
 def test_personas_that_are_damaged_are_told(tiny: Tiny, tmp_path: Path, line: str):
     run(tiny(population="llm", max_pages=1), tmp_path / "run")
     (tmp_path / "run" / "personas.jsonl").write_text(f"{line}\n")
