@@ -8,13 +8,27 @@ from typing import Any
 from simenv.errors import SimenvError
 from simenv.population import Judging
 
+from .behaviour import behaviour
 from .bench import Bench, Spent, metered
+from .cues import cues
 from .dose import dose
+from .interference import interference
+from .ranking import ranking
 from .ratings import ratings
 from .results import Result, Word, unmeasured, worst
+from .review import review
 from .taste import taste
 
-TESTS: Mapping[str, Callable[[Bench], Result]] = {"taste": taste, "ratings": ratings, "dose": dose}
+TESTS: Mapping[str, Callable[[Bench], Result]] = {
+    "taste": taste,
+    "ratings": ratings,
+    "behaviour": behaviour,
+    "dose": dose,
+    "interference": interference,
+    "cues": cues,
+    "ranking": ranking,
+    "review": review,
+}
 QUESTIONS = {
     "taste": "Do they want what real users chose?",
     "ratings": "Do they rate as real users do?",

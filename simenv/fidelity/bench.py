@@ -45,6 +45,7 @@ class Bench:
     seed: int = 0
     is_brief: bool = False  # whether every answer costs, so that tests do with fewer lists
     refit: Callable[[Dataset], Population] | None = None  # a new population, fitted to a changed data set
+    unrated: Callable[[Dataset], Population] | None = None  # the same, without the ratings that items are shown with
     limits: Mapping[str, Limit] = field(default_factory=lambda: LIMITS)
 
     @property
@@ -118,6 +119,23 @@ class Bench:
             found[row, : len(drawn)] = drawn
         return found
 
+    @cached_property
+    def contestants(self) -> dict[str, IntArray]:
+        """Lists whose order is known: each policy's, with more and more random items, and random items alone."""
+        drawn = self.random_lists("contest")
+        shares = (0.0, 0.5) if self.is_brief else (0.0, 0.25, 0.5, 0.75)
+        found = {
+            label if not part else f"{label} with {part:.0%} random": self.spoilt(lists, drawn, part, "contest")
+            for label, lists in self.lists.items()
+            for part in shares
+        }
+        return found | {"random items": drawn}
+
+    @cached_property
+    def contest(self) -> "dict[str, Played]":
+        """Everybody's sessions with each of them."""
+        return self.play_all(self.contestants)
+
     def random_lists(self, name: str) -> IntArray:
         """Return for each user items that he never met, in any order: [U, L]."""
         rng = stream(self.seed, "fidelity", name)
@@ -182,6 +200,14 @@ class Bench:
     def per_user(self, played: "Played") -> FloatArray:
         """Return each user's session metrics, the mean over repeats: [U, 4], as METRICS names them."""
         return played.metrics.reshape(-1, len(self.users), len(METRICS)).mean(axis=0)
+
+    def refitted(self, dataset: Dataset, make: Callable[[Dataset], Population] | None = None) -> Population:
+        """Return a population like the one on the bench, fitted to another data set; its answers count alike."""
+        maker = make or self.refit
+        if maker is None:
+            raise SimenvError(f"{type(self.population).__name__} cannot be fitted again")
+        fresh = maker(dataset)
+        return metered(fresh, meter=self.population) if isinstance(self.population, Metered) else fresh
 
     def judge(self, users: IntArray, items: IntArray, population: Population | None = None) -> Judgement:
         """Return what users would do with items, pair by pair; of those who cannot tell, what they take from pages."""
@@ -266,8 +292,8 @@ def lists_of(policy: Policy, train: Dataset, users: IntArray, length: int) -> In
 class Metered:
     """A population whose answers are counted: one for each page that a user is shown, or item that he judges."""
 
-    def __init__(self, population: Population, most: int | None = None) -> None:
-        self.population, self.most, self.asked = population, most, 0
+    def __init__(self, population: Population, most: int | None = None, meter: "Metered | None" = None) -> None:
+        self.population, self.most, self.meter, self.asked = population, most, meter, 0
 
     def fit(self, dataset: Dataset) -> None:
         """Learn who the users are."""
@@ -279,7 +305,9 @@ class Metered:
 
     def count(self, answers: int) -> None:
         """Note that so many answers are wanted; stop where they are too many."""
-        if self.most is not None and self.asked + answers > self.most:
+        if self.meter is not None:
+            self.meter.count(answers)
+        elif self.most is not None and self.asked + answers > self.most:
             raise Spent(f"{self.asked} of {self.most} answers were asked for, and {answers} more are wanted")
         self.asked += answers
 
@@ -295,9 +323,9 @@ class MeteredJudge(Metered):
         return self.population.judge(users, items, luck)
 
 
-def metered(population: Population, most: int | None = None) -> Metered:
-    """Return the population with its answers counted."""
-    return (MeteredJudge if isinstance(population, Judging) else Metered)(population, most)
+def metered(population: Population, most: int | None = None, meter: Metered | None = None) -> Metered:
+    """Return the population with its answers counted, for itself or with those of another."""
+    return (MeteredJudge if isinstance(population, Judging) else Metered)(population, most, meter)
 
 
 @dataclass(slots=True, eq=False)

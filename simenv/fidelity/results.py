@@ -54,6 +54,7 @@ LIMITS: dict[str, Limit] = {
     "dose.drop": Limit(0.1, 0.02),
     "dose.rises": Limit(0.0, 0.02),
     "interference.persona": Limit(0.6, 0.8),
+    "interference.length": Limit(0.85, 0.95),
     "cues.titles": Limit(0.15, 0.3),
     "ranking.tau": Limit(0.5, 0.3),
     "ranking.agreement": Limit(0.8, 0.7),

@@ -29,7 +29,7 @@ class Trial(NamedTuple):
 
 def taste(bench: Bench) -> Result:
     """Hold liked items of the held-out rows against items never met, 1 to 1, 3 and 9."""
-    trial = _trial(bench)
+    trial = trial_of(bench)
     if len(np.unique(trial.users)) < 2:
         return unmeasured("taste", "too few users have held-out items that they liked")
     kinds = {"random": trial.strangers, "as well known": trial.alike}
@@ -113,7 +113,7 @@ def _words(kind: str) -> str:
     return "random" if kind == "random" else "equally well-known"
 
 
-def _trial(bench: Bench) -> Trial:
+def trial_of(bench: Bench) -> Trial:
     """Draw each user's latest held-out liked items, and nine others beside each of both kinds."""
     train, log = bench.train, bench.held_out
     from_rating = liked_from(np.concatenate([train.interactions.ratings, log.ratings]))

@@ -55,3 +55,9 @@ def on_bench() -> MakeBench:
 def faithful(on_bench: MakeBench) -> Bench:
     """The world's own users."""
     return on_bench(lambda: TruthPopulation(stage()[0].truth))
+
+
+@pytest.fixture(scope="session")
+def world_on_bench() -> World:
+    """The world that the bench stands in."""
+    return stage()[0]
