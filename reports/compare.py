@@ -22,7 +22,7 @@ from .numbers import interval, number, p_value, signed
 from .standings import CERTAIN, MAIN
 from .verdict import Note, status, trust
 
-IGNORED = ("seconds", "command", "status", "fidelity", "question", "empty_places", "policies")
+IGNORED = ("seconds", "command", "status", "fidelity", "question", "empty_places", "policies", "readings", "ways")
 WIDE = 100  # letters of a terminal that holds every column
 CONFOUNDING = {
     "dataset.fingerprint": "the data differ",
@@ -101,7 +101,8 @@ def compare_runs(one: RunDir, other: RunDir, *, force: bool = False) -> RunCompa
         raise RunError(f"{one.folder} and {other.folder}: no user in common under {_listed(labels)}")
     names = _names(one, other)
     settings = settings_of(one.manifest, other.manifest)
-    return RunComparison(names, users, _corrected(changes), settings, _warnings(settings), _notes(names, one, other))
+    warnings = [*_warnings(settings), *_distrusted(names, one, other)]
+    return RunComparison(names, users, _corrected(changes), settings, warnings, _notes(names, one, other))
 
 
 def comparison_table(comparison: RunComparison, width: int | None = None) -> Table:
@@ -174,6 +175,11 @@ def _warnings(settings: Sequence[Setting]) -> list[str]:
         if any(s.name == name or s.name.startswith(f"{name}.") for s in settings)
     ]
     return [f"{'; '.join(reasons)}: the differences are not due to the policies alone."] if reasons else []
+
+
+def _distrusted(names: tuple[str, str], one: RunDir, other: RunDir) -> list[str]:
+    failed = [name for name, run in zip(names, (one, other), strict=True) if trust(run.manifest).tone == "red"]
+    return [f"the users of {name} failed the checks against real ones: do not act on its figures." for name in failed]
 
 
 def _notes(names: tuple[str, str], one: RunDir, other: RunDir) -> list[tuple[str, Note]]:

@@ -13,7 +13,7 @@ from simenv.rundir import RunDir
 
 from .discretion import discreet
 from .numbers import DASH, MISSING, interval, number
-from .verdict import TRUST, Note, Tone, trust
+from .verdict import TRUST, Tone, trust
 
 FIDELITY = "fidelity.json"
 WIDE = 110  # letters of a terminal that holds every column
@@ -122,11 +122,6 @@ def fidelity_line(found: Mapping[str, Any]) -> Text:
     """Return the verdict on the whole, with its note."""
     word = str(found["verdict"])
     return Text.assemble((f"fidelity: {word}", COLOURS.get(word, "")), ". ", str(found["note"]))
-
-
-def marked(note: Note) -> str:
-    """Return what must stand on a ranking by users who failed; '' where they did not."""
-    return "by users who failed the fidelity battery: do not act on this ranking" if note.word.endswith("fail") else ""
 
 
 def _badge(word: str) -> Text:

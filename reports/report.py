@@ -14,6 +14,7 @@ from .differences import differences_plot
 from .discretion import discreet
 from .exits import exits_plot
 from .exposure import exposure_plot
+from .fidelity import section
 from .interviews import VERDICT, interviews, interviews_plot
 from .quotes import spoken
 from .satisfaction import satisfaction_plot
@@ -58,6 +59,7 @@ def report(run: RunDir) -> str:
         scripted=is_scripted(manifest),
         viewer=viewer(run, stands),
         pairs=pair_rows(stands),
+        fidelity=section(run),
         facts=facts(manifest),
         policies=policy_facts(manifest),
         glossary=glossary(stands) + (interview["glossary"] if interview else []),

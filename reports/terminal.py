@@ -17,6 +17,7 @@ from .standings import Standings, standings
 from .verdict import Note, trust, verdict
 
 LABEL, COLUMN, WIDE = 16, 13, 20  # letters: a policy's name at most, a narrow column, a wide one
+RANKED_BY_NOBODY = "not to be acted on: these users failed the checks against real ones"
 COLOURS = {"good": "green", "amber": "yellow", "red": "bold white on red"}
 
 
@@ -33,6 +34,8 @@ def policy_table(run: RunDir, width: int | None = None) -> Table:
     shown = metrics[: max(1, room // (WIDE if wide else COLUMN))]
     left = [metric for metric in metrics if metric not in shown]
     table = Table(box=None, padding=(0, 1), caption=_caption(fidelity, left), caption_justify="left")
+    if fidelity.tone == "red":
+        table.title, table.title_justify = Text(RANKED_BY_NOBODY, style=COLOURS["red"]), "left"
     table.add_column("policy", overflow="ellipsis", no_wrap=True, max_width=LABEL)
     for metric in shown:
         table.add_column(metric, justify="right", no_wrap=True)

@@ -12,6 +12,7 @@ from .standings import MAIN, Pair, Standings, standings
 
 Tone = Literal["good", "amber", "red"]
 LIKES = "likes per session"
+DISTRUSTED = "But this is the word of users who failed the checks against real ones: do not act on it."
 
 TRUST: dict[str, tuple[str, Tone]] = {
     "not measured": (
@@ -56,7 +57,10 @@ def verdict(run: RunDir, stands: Standings | None = None) -> Verdict:
     """Return what this run says, and how far to trust it."""
     stands = standings(run) if stands is None else stands
     sentence, leader = sentence_of(stands)
-    return Verdict(sentence, leader, trust(run.manifest), status(run.manifest))
+    believed = trust(run.manifest)
+    if believed.tone == "red":
+        sentence, leader = f"{sentence} {DISTRUSTED}", None
+    return Verdict(sentence, leader, believed, status(run.manifest))
 
 
 def trust(manifest: Mapping[str, Any]) -> Note:
@@ -65,7 +69,7 @@ def trust(manifest: Mapping[str, Any]) -> Note:
     word = str(fidelity.get("verdict", "not measured"))
     word = word if word in TRUST else "not measured"
     text, tone = TRUST[word]
-    note = "" if word == "not measured" else str(fidelity.get("note") or "")
+    note = str(fidelity.get("note") or "")
     population = manifest.get("population")
     model = population.get("model") if isinstance(population, Mapping) else None
     if isinstance(model, Mapping) and model.get("kind") == "scripted":

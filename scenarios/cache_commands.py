@@ -1,4 +1,4 @@
-"""`simenv cache`: the fitted policies that are kept from run to run."""
+"""`simenv cache`: the fitted policies, and what was found of users, that are kept from run to run."""
 
 import typer
 
@@ -34,7 +34,9 @@ def list_command() -> None:
 
 @app.command("clear")
 def clear_command() -> None:
-    """Remove the fitted policies that are kept; the next run fits its own."""
+    """Remove the fitted policies and the fidelity verdicts that are kept; the next run makes its own."""
+    from .fidelity import clear_verdicts
     from .fitted import clear_cache
 
-    typer.echo(f"{clear_cache()} removed")
+    verdicts = clear_verdicts()
+    typer.echo(f"{clear_cache()} removed" + (f", and {verdicts} fidelity verdicts" if verdicts else ""))

@@ -50,6 +50,9 @@ def run(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     fresh: Fresh = False,
+    no_fidelity: Annotated[
+        bool, typer.Option("--no-fidelity", help="Do not hold the users against real ones before the run.")
+    ] = False,
     replay: Annotated[
         Path | None, typer.Option(help="Ask no language model: take all answers from this run's record.", metavar="DIR")
     ] = None,
@@ -63,7 +66,7 @@ def run(
     from .scenario import homeless, read_scenario
 
     changes = [*(settings or []), *([f"seeds=[{seed}]"] if seed is not None else [])]
-    chosen = read_scenario(scenario, changes)
+    chosen = read_scenario(scenario, [*changes, *(["fidelity=false"] if no_fidelity else [])])
     if only_estimate:
         from .estimate import estimate
 
@@ -71,6 +74,7 @@ def run(
         return
     folder = out or Path("runs") / chosen.name
     words = ["simenv", "run", scenario, *(word for change in changes for word in ("--set", change))]
+    words += ["--no-fidelity"] if no_fidelity else []
     words += ["--replay", str(replay)] if replay else []
     words += ["--out", str(out)] if out else []
     try:

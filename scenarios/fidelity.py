@@ -61,7 +61,7 @@ def measured(
     if part.measure is False or why_not(stage, population):
         return None
     mark = fingerprint(stage, population)
-    kept = cache_home().with_name("fidelity") / f"{mark}.json"
+    kept = _home() / f"{mark}.json"
     if not fresh and (found := _kept(kept)) is not None:
         return found
     found = _measure(stage, population, answers, watch) | {"fingerprint": mark}
@@ -135,6 +135,18 @@ def _code(kind: type) -> str:
         for file in sorted(folder.glob("*.py")):
             digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def clear_verdicts() -> int:
+    """Remove what is kept of users that were measured; return how many they were."""
+    kept = list(_home().glob("*.json"))
+    for path in kept:
+        path.unlink(missing_ok=True)
+    return len(kept)
+
+
+def _home() -> Path:
+    return cache_home().with_name("fidelity")
 
 
 def _takes_held_out(population: Population) -> bool:

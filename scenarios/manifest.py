@@ -15,10 +15,7 @@ from simenv.splits import Split
 
 from .stage import Stage
 
-NOT_MEASURED = {
-    "verdict": "not measured",
-    "note": "These users have not been held against real ones; take the ranking as a rehearsal.",
-}
+NOT_MEASURED = {"verdict": "not measured", "note": ""}
 
 
 def make_manifest(stage: Stage, population: Population, command: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from simenv.ranking import ranking_table
 from simenv.reports.report import write_report
 from simenv.rundir import ITEM_TEXTS, PERSONAS, RunDir
 
+from .fidelity import FIDELITY, brief, measured, why_not
 from .fitted import fitted
 from .manifest import check_same, make_manifest
 from .names import build
@@ -51,6 +52,7 @@ def run(
     cast = _Cast(stage, answers_of(folder, replay), fresh, watch)
     result = _open_folder(stage, cast.users, folder, resume, command)
     try:
+        _hold_up(cast, result)
         _simulate(stage, cast, result, watch)
         if isinstance(cast.users, Thinking):
             _think_over(cast, result, watch)
@@ -145,7 +147,7 @@ class _Cast:
     """The policies and the population: made at once, fitted when they are first needed."""
 
     def __init__(self, stage: Stage, answers: Answers, fresh: bool, watch: Watcher) -> None:
-        self.stage, self.fresh, self.watch = stage, fresh, watch
+        self.stage, self.answers, self.fresh, self.watch = stage, answers, fresh, watch
         self.seconds: dict[str, float] = {}
         self._policies = {chosen.label: self._made(chosen) for chosen in stage.scenario.policies}
         chosen = stage.scenario.population
@@ -177,6 +179,20 @@ class _Cast:
             LOG.info("%s fitted in %.2f s", who, self.seconds["fit population"])
             self._ready = True
         return self.users
+
+
+def _hold_up(cast: "_Cast", result: RunDir) -> None:
+    """Hold the users against real ones before policies are ranked by them, and write down what was found."""
+    begin, why, found = time.perf_counter(), why_not(cast.stage, cast.users), None
+    try:
+        found = measured(cast.stage, cast.users, cast.answers, fresh=cast.fresh, watch=cast.watch)
+    except PopulationError as error:  # a stranger's users may not bear to be tried
+        LOG.warning("fidelity: not measured (%s)", error)
+        why = str(error)
+    if found is not None:
+        result.write_json(FIDELITY, found)
+        cast.seconds["fidelity"] = time.perf_counter() - begin
+    _note(result, fidelity=brief(found, why), seconds={})
 
 
 def _simulate(stage: Stage, cast: _Cast, result: RunDir, watch: Watcher) -> None:

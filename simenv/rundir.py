@@ -9,6 +9,7 @@ rankings/         one file per policy: the offline ranking against held-out item
 metrics.json      {policy: {metric: {mean, low, high, n}}}
 pages.json        {policy: {metric: [{mean, low, high, n} of page 0, 1, …]}}; P_exit is the share who leave then
 comparisons.json  policies against each other on the same users
+fidelity.json     how far the users are like real ones: every test, its figures and its verdict
 personas.jsonl    who the users are, where they are agents
 item_texts.jsonl  what is said of items, where a model wrote it or items thought over who took them
 answers.sqlite    what language models answered, where any were asked

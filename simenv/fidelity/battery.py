@@ -106,12 +106,21 @@ def note_of(found: Collection[Result]) -> str:
     """Return in a sentence which tests did not pass, the worst first, and which were not made."""
     parts = []
     for word in ("fail", "warn"):
-        parts += [f"{word}: {one.test} ({one.note})" for one in found if one.word == word]
+        parts += [f"{word}: {one.test} ({_short(one.note)})" for one in found if one.word == word]
     missing = [one.test for one in found if one.word == "not measured"]
     if missing:
         parts.append(f"not measured: {', '.join(missing)}")
     passed = sum(one.word == "pass" for one in found)
     return "; ".join([*parts, f"{passed} of {len(found)} tests passed"]) + "."
+
+
+def _short(note: str) -> str:
+    """Return the first thing that a note says, and how many more there are."""
+    first, *more = note.split("; ")
+    # A rule has its own semicolon, within brackets.
+    first = first.partition(" (at ")[0].partition(" (certain")[0]
+    rest = sum("(" in one for one in more)
+    return f"{first}, and {rest} more" if rest else first
 
 
 def answers_a_user(bench: Bench) -> int:

@@ -341,10 +341,12 @@ def test_a_second_run_takes_the_fitted_policy_unless_fresh(
     monkeypatch.setenv("SIMENV_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("simenv.scenarios.fitted.WORTH_KEEPING", 0.0)
 
-    assert "pop: fitted in no time, kept as" in simenv("run", tiny_file(), "--out", "one").error
-    assert "pop: reused, fitted on" in simenv("run", tiny_file(), "--out", "two").error
+    quick = tiny_file(fidelity=False)
+
+    assert "pop: fitted in no time, kept as" in simenv("run", quick, "--out", "one").error
+    assert "pop: reused, fitted on" in simenv("run", quick, "--out", "two").error
     assert "pop: reused" in simenv("evaluate", "films", *FILMS, "--policies", "pop").error
-    assert "pop: fitted in" in simenv("run", tiny_file(), "--out", "three", "--fresh").error
+    assert "pop: fitted in" in simenv("run", quick, "--out", "three", "--fresh").error
     metrics = [Path(folder, "metrics.json").read_text() for folder in ("one", "two", "three")]
     assert metrics[0] == metrics[1] == metrics[2]
 

@@ -1,0 +1,164 @@
+"""No ranking without its fidelity verdict: the runner measures it, keeps it, and says why where it does not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from simenv.errors import PopulationError, ScenarioError, SimenvError
+from simenv.fidelity.battery import TESTS
+from simenv.rundir import RunDir
+from simenv.scenarios.fidelity import asks_a_model, cache_home, fingerprint, why_not
+from simenv.scenarios.fidelity_command import fidelity
+from simenv.scenarios.names import build
+from simenv.scenarios.runner import run
+from simenv.scenarios.scenario import Scenario, read_scenario
+from simenv.scenarios.stage import Stage, set_stage
+
+Tiny = Callable[..., Scenario]
+SCRIPTED = {"name": "llm", "model": "scripted"}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SIMENV_CACHE", str(tmp_path / "cache"))
+
+
+def mark(scenario: Scenario) -> str:
+    stage: Stage = set_stage(scenario)
+    return fingerprint(stage, build("population", scenario.population.name, scenario.population.options, stage.gifts))
+
+
+def test_a_run_measures_its_users_before_it_ranks(tmp_path: Path, tiny: Tiny):
+    result = run(tiny(), tmp_path / "run")
+
+    told, found = result.manifest["fidelity"], result.read_json("fidelity.json")
+    assert list(told["tests"]) == list(TESTS)
+    assert told["verdict"] == found["verdict"] != "not measured"
+    assert "Are these users like real ones?" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_was_found_is_taken_from_the_cache(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch):
+    first = run(tiny(), tmp_path / "one").read_json("fidelity.json")
+
+    def never(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("simenv.scenarios.fidelity._measure", never)
+    assert run(tiny(policies=["pop"]), tmp_path / "two").read_json("fidelity.json") == first
+
+
+def test_a_damaged_cache_is_measured_again(tmp_path: Path, tiny: Tiny):
+    run(tiny(policies=["pop"]), tmp_path / "one")
+    (kept,) = cache_home().with_name("fidelity").glob("*.json")
+    kept.write_text("{", encoding="utf-8")
+
+    assert run(tiny(policies=["pop"]), tmp_path / "two").read_json("fidelity.json")["verdict"]
+
+
+def test_the_fingerprint_follows_what_the_figures_follow_from(tiny: Tiny):
+    same, others = mark(tiny()), [
+        tiny(population={"name": "truth", "boredom": 2}),
+        tiny(population="choice"),
+        tiny(dataset={"name": "films", "users": 40, "items": 80, "seed": 1}),
+        tiny(split={"by": "time", "test": 0.2}),
+        tiny(users=30),
+        tiny(page_size=4),
+        tiny(fidelity={"limits": {"taste.auc": [0.9, 0.8]}}),
+    ]  # fmt: skip
+
+    assert mark(tiny(policies=["pop"], seeds=[3], name="other")) == same
+    assert len({mark(other) for other in others} | {same}) == len(others) + 1
+
+
+def test_it_can_be_left_out(tmp_path: Path, tiny: Tiny):
+    result = run(tiny(fidelity=False, policies=["pop"]), tmp_path / "run")
+
+    assert result.manifest["fidelity"]["verdict"] == "not measured"
+    assert not (tmp_path / "run" / "fidelity.json").exists()
+
+
+def test_limits_of_the_scenario_decide(tmp_path: Path, tiny: Tiny):
+    strict = {"limits": {"taste.auc": [0.999, 0.99]}, "tests": ["taste"]}
+    result = run(tiny(fidelity=strict, policies=["pop", "random"]), tmp_path / "run")
+
+    assert result.manifest["fidelity"]["tests"] == {"taste": "fail"}
+    assert "not to be acted on" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("fidelity: {limits: {tast: [1, 0]}}", "no limit 'tast'"),
+        ("fidelity: {tests: [smell]}", "no test 'smell'"),
+        ("fidelity: {user: 30}", "did you mean users"),
+        ("fidelity: perhaps", "fidelity"),
+    ],
+)
+def test_a_wrong_key_is_told(tiny_file: Callable[..., Path], written: str, told: str):
+    path = tiny_file()
+    path.write_text(f"{path.read_text(encoding='utf-8')}{written}\n", encoding="utf-8")
+
+    with pytest.raises(ScenarioError, match=told):
+        read_scenario(str(path))
+
+
+def test_a_language_model_is_not_asked_unasked(tmp_path: Path, tiny: Tiny):
+    result = run(tiny(population=SCRIPTED, policies=["pop"], users=12), tmp_path / "run")
+
+    assert result.manifest["fidelity"]["verdict"] == "not measured"
+    assert "calls: N" in result.manifest["fidelity"]["note"]
+
+
+def test_a_language_model_is_asked_for_so_many_answers_and_no_more(tmp_path: Path, tiny: Tiny):
+    part = {"calls": 1500, "tests": ["taste", "dose"]}
+    result = run(tiny(population=SCRIPTED, policies=["pop"], users=12, fidelity=part), tmp_path / "run")
+
+    found = result.read_json("fidelity.json")
+    assert 0 < found["asked"] <= 1500
+    assert found["tests"][0]["verdict"] != "not measured"
+
+
+def test_who_answers_from_the_held_out_rows_is_not_held_against_them(tmp_path: Path, tiny: Tiny):
+    result = run(tiny(population="replay", policies=["pop"]), tmp_path / "run")
+
+    assert "held-out rows themselves" in result.manifest["fidelity"]["note"]
+
+
+def test_a_model_anywhere_among_the_facts_costs(tiny: Tiny):
+    stage = set_stage(tiny())
+
+    class Mixed:
+        def facts(self) -> dict[str, object]:
+            return {"parts": [{"share": 0.5}, {"of": {"model": {"kind": "endpoint"}}}]}
+
+    assert asks_a_model(Mixed())  # type: ignore[arg-type]
+    assert not asks_a_model(build("population", "truth", {}, stage.gifts))
+    assert why_not(stage, build("population", "truth", {}, stage.gifts)) == ""
+
+
+def test_users_who_cannot_be_tried_do_not_stop_the_run(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch):
+    def fails(*_: object) -> None:
+        raise PopulationError("they would not be tried")
+
+    monkeypatch.setattr("simenv.scenarios.fidelity._measure", fails)
+    result = run(tiny(policies=["pop"]), tmp_path / "run")
+
+    assert result.manifest["status"] == "complete"
+    assert "would not be tried" in result.manifest["fidelity"]["note"]
+
+
+def test_the_command_measures_a_scenario_and_a_run(tmp_path: Path, tiny: Tiny, tiny_file: Callable[..., Path]):
+    found = fidelity(str(tiny_file(fidelity=False)), out=tmp_path / "found")
+    assert json.loads((tmp_path / "found" / "fidelity.json").read_text(encoding="utf-8")) == found
+
+    folder = run(tiny(fidelity=False, policies=["pop"]), tmp_path / "run").folder
+    fidelity(str(folder))
+    assert RunDir.open(folder).manifest["fidelity"]["verdict"] == found["verdict"]
+    assert "Are these users like real ones?" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_command_says_whom_it_cannot_measure(tmp_path: Path, tiny_file: Callable[..., Path]):
+    with pytest.raises(SimenvError, match="held-out rows themselves"):
+        fidelity(str(tiny_file(population="replay")), out=tmp_path / "found")
