@@ -97,6 +97,15 @@ class LLMPopulation:
         told = {"about": about, "model": settings, "encoder": encoder}
         return told | {"prompts": version(), "most_failed": self.most_failed}
 
+    @property
+    def ways(self) -> list[str]:
+        """How the model was asked for the form of its answers, as a probe found; none before, or where nobody is."""
+        model: Any = self.model
+        while not hasattr(model, "decides") and not isinstance(getattr(model, "model", ""), str):
+            model = model.model
+        found = ["decisions"] if getattr(model, "decides", None) else []
+        return found if getattr(model, "way", None) is None else [*found, str(model.way)]
+
     def close(self) -> None:
         """Let go of the model's connections and its record."""
         for held in (self.model, self.encoder):

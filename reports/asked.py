@@ -25,6 +25,12 @@ KINDS = {
     "partly": "likewise, but some were refused: an item that was counts as not looked at",
     "failed": "not read at all, so the page counts as not looked at",
 }
+WAYS = {
+    "decisions": "typed decisions, a probability for each",
+    "schema": "a strict schema",
+    "tool": "a forced tool call",
+    "json": "words, and whatever came was read",
+}
 TYPED = ("decided", "partly")  # named where there are some
 ALL = "all"
 MOST_FAILED = 0.05  # where an older manifest does not tell
@@ -130,11 +136,16 @@ def who(run: RunDir) -> list[tuple[str, str]]:
     found = [
         ("who they are", _who(run.manifest.get("users"), model)),
         ("asked with", in_words(settings)),
+        ("forms asked for by", _ways(run.manifest.get("ways"))),
         ("prompts", f"version {population['prompts']}" if population.get("prompts") else ""),
         ("calls", _calls(usage)),
         ("tokens", f"{count(tokens[0])} in, {count(tokens[1])} out" if any(tokens) else ""),
     ]
     return [(name, words) for name, words in found if words]
+
+
+def _ways(told: object) -> str:
+    return ", ".join(WAYS.get(str(way), str(way)) for way in told) if isinstance(told, list) else ""
 
 
 def is_scripted(manifest: Mapping[str, Any]) -> bool:

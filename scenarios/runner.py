@@ -73,8 +73,9 @@ def run(
     cast.seconds["metrics"] = time.perf_counter() - begin
     counts = RunDir(folder).readings.values()
     failed, asked = sum(one.get("failed", 0) for one in counts), sum(sum(one.values()) for one in counts)
-    most = getattr(cast.users, "most_failed", 1.0)
+    most, ways = getattr(cast.users, "most_failed", 1.0), getattr(cast.users, "ways", [])
     too_many = failed > most * asked
+    _note(result, **({"ways": ways} if ways else {}), seconds={})
     _note(result, status="failed" if too_many else "complete", seconds=cast.seconds)
     write_report(RunDir.open(folder))
     if too_many:
@@ -185,7 +186,9 @@ def _hold_up(cast: "_Cast", result: RunDir) -> None:
     """Hold the users against real ones before policies are ranked by them, and write down what was found."""
     begin, why, found = time.perf_counter(), why_not(cast.stage, cast.users), None
     try:
-        found = measured(cast.stage, cast.users, cast.answers, fresh=cast.fresh, watch=cast.watch)
+        found = measured(
+            cast.stage, cast.users, cast.answers, ready=cast.population, fresh=cast.fresh, watch=cast.watch
+        )
     except PopulationError as error:  # a stranger's users may not bear to be tried
         LOG.warning("fidelity: not measured (%s)", error)
         why = str(error)

@@ -83,6 +83,7 @@ def plain(agents: Tiny, tmp_path: Path) -> tuple[pa.Table, pa.Table]:
 def test_the_manifest_says_that_decisions_were_asked_and_how_many_were_settled(tmp_path: Path, server: Any):
     told = json.loads((tmp_path / "plain" / "manifest.json").read_text())
     assert told["population"]["model"]["ways"] == ["decisions", "schema"]
+    assert told["ways"] == ["decisions", "schema"]
     assert set(told["readings"]["page"]) == {"decided", "partly"}
     assert told["readings"]["page"]["decided"] > told["readings"]["page"]["partly"] > 0
     asked = [body for body in server.asked if "questions" in body]

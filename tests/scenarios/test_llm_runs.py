@@ -169,6 +169,7 @@ def test_every_question_is_counted_in_the_log_by_kind_and_by_how_it_was_read(tmp
 def test_the_manifest_names_model_and_prompts(tmp_path: Path):
     told = json.loads((tmp_path / "plain" / "manifest.json").read_text())["population"]
     assert told["about"] == "asked of scripted"
+    assert json.loads((tmp_path / "plain" / "manifest.json").read_text())["ways"] == ["schema"]
     assert told["model"]["model"] == "scripted"
     assert len(told["prompts"]) == 16
 
