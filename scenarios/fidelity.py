@@ -8,7 +8,8 @@ import hashlib
 import inspect
 import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ YARDSTICKS = ("pop", "item-knn", "ease")  # policies whose lists the users are t
 LARGE = 6000  # items, from which on EASE takes too long
 BRIEF_PAGES = 3  # a session's most, where every answer costs
 REPEATS = 4
+REFITTING = 20.0  # seconds that users may be fitted to other texts
 Found = dict[str, Any]
 
 
@@ -49,13 +51,14 @@ def measured(
     population: Population,
     answers: Answers,
     *,
+    ready: Callable[[], Population] | None = None,
     fresh: bool = False,
     watch: Watcher = lambda _: None,
 ) -> Found | None:
     """Return what the battery finds of a population, now or before; None where it is not held against real users.
 
-    `population` itself is not touched: another one is made like it and fitted. Users who answer by a language model
-    are asked only where the scenario says how often; users who answer from the held-out rows themselves are not.
+    `ready` gives it fitted; without it, and where answers cost, another one is made like it. Users who answer by a
+    language model are asked only where the scenario says how often; users who answer from the held-out rows are not.
     """
     part = stage.scenario.fidelity
     if part.measure is False or why_not(stage, population):
@@ -64,7 +67,7 @@ def measured(
     kept = _home() / f"{mark}.json"
     if not fresh and (found := _kept(kept)) is not None:
         return found
-    found = _measure(stage, population, answers, watch) | {"fingerprint": mark}
+    found = _measure(stage, population, answers, ready, watch) | {"fingerprint": mark}
     with suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)
         unfinished = kept.with_suffix(".unfinished")
@@ -164,21 +167,28 @@ def _kept(path: Path) -> Found | None:
         return None
 
 
-def _measure(stage: Stage, population: Population, answers: Answers, watch: Watcher) -> Found:
+def _measure(
+    stage: Stage, population: Population, answers: Answers, ready: Callable[[], Population] | None, watch: Watcher
+) -> Found:
     scenario, part = stage.scenario, stage.scenario.fidelity
     chosen, label = scenario.population, f"population '{scenario.population.name}'"
     made: list[Population] = []
 
-    def refit(dataset: Dataset) -> Population:
-        made.append(build("population", chosen.name, chosen.options, stage.gifts | {"answers": answers}))
+    def fit(dataset: Dataset, **changes: object) -> Population:
+        gifts = stage.gifts | {"answers": answers}
+        made.append(build("population", chosen.name, chosen.options | changes, gifts))
         with blame(label, "fit"):
             made[-1].fit(dataset)
         return made[-1]
 
-    costs = asks_a_model(population)
+    costs, shown = asks_a_model(population), tuple(getattr(population, "show", ()))
     watch(Step("fidelity: fitting", 0, 1, "tests"))
+    begin = time.perf_counter()
+    users = fit(stage.split.train) if costs or ready is None else ready()
+    took = time.perf_counter() - begin
+    unshown = [one for one in shown if one != "rating"]
     bench = Bench(
-        refit(stage.split.train),
+        users,
         stage.split,
         stage.users,
         {},
@@ -186,17 +196,18 @@ def _measure(stage: Stage, population: Population, answers: Answers, watch: Watc
         max_pages=min(scenario.max_pages, BRIEF_PAGES) if costs else scenario.max_pages,
         repeats=1 if costs else REPEATS,
         is_brief=costs,
-        refit=refit,
+        refit=fit,
+        refits=int(min(3, REFITTING / max(took, 1e-3))),
+        unrated=(lambda dataset: fit(dataset, show=unshown)) if "rating" in shown else None,
         limits=limits_of(part.limits),
     )
     try:
-        users = _some(
-            stage.users, part.users if part.calls is None else min(part.users, part.calls // answers_a_user(bench))
-        )
+        most = part.users if part.calls is None else min(part.users, part.calls // answers_a_user(bench))
+        some = _some(stage.users, most)
         length = bench.page_size * bench.max_pages
-        lists = {name: _lists(stage, name, users, length, watch) for name in _yardsticks(stage)}
+        lists = {name: _lists(stage, name, some, length, watch) for name in _yardsticks(stage)}
         found = battery(
-            replace(bench, users=users, lists=lists),
+            replace(bench, users=some, lists=lists),
             tests=part.tests,
             most=part.calls,
             told=lambda test, done, total: watch(Step(f"fidelity: {test}", done, total, "tests")),

@@ -19,7 +19,7 @@ ONE_KIND = 3  # pages
 def behaviour(bench: Bench) -> Result:
     """Show shuffled pages, random items, one page again and again, and pages all of a kind."""
     rng = stream(bench.seed, "fidelity", "behaviour")
-    lists = bench.lists[bench.base]
+    lists = bench.lists[bench.base or next(iter(bench.lists))]
     shuffled = rng.permuted(lists.reshape(-1, bench.page_size), axis=1).reshape(lists.shape)
     played = bench.play_all({"shuffled": shuffled, "random": bench.random_lists("behaviour")})
     figures = [*_places(bench, played["shuffled"]), *_lengths(bench, played["shuffled"])]

@@ -9,7 +9,7 @@ import numpy as np
 from simenv.arrays import BitArray, FloatArray, IntArray
 from simenv.chance import key, mix, stream
 from simenv.context import Context
-from simenv.dataset import Dataset
+from simenv.dataset import Dataset, liked_from
 from simenv.errors import BudgetSpent, SimenvError
 from simenv.interactions import Interactions
 from simenv.judgement import Judgement
@@ -24,6 +24,7 @@ from .results import LIMITS, Limit
 METRICS = ("S_sat", "N_like", "P_view", "N_exit")
 IN_WORDS = {"S_sat": "satisfaction", "N_like": "likes", "P_view": "share viewed", "N_exit": "pages"}
 SEATS = 20_000  # at once
+CERTAIN = 2.0  # standard errors
 PAIR_KEY = key(0, "fidelity", "pair")
 
 
@@ -45,6 +46,7 @@ class Bench:
     seed: int = 0
     is_brief: bool = False  # whether every answer costs, so that tests do with fewer lists
     refit: Callable[[Dataset], Population] | None = None  # a new population, fitted to a changed data set
+    refits: int = 4  # how many such fits are worth their time
     unrated: Callable[[Dataset], Population] | None = None  # the same, without the ratings that items are shown with
     limits: Mapping[str, Limit] = field(default_factory=lambda: LIMITS)
 
@@ -71,15 +73,28 @@ class Bench:
         return found
 
     @cached_property
-    def base(self) -> str:
-        """The policy whose lists hold most of what was held out: where junk is to be noticed."""
-        return max(self.lists, key=lambda label: float(np.nanmean(self.ndcg(self.lists[label]))))
+    def liked(self) -> Interactions:
+        """The held-out rows of what users liked, or chose where the data have no ratings."""
+        log = self.held_out
+        from_rating = liked_from(np.concatenate([self.train.interactions.ratings, log.ratings]))
+        return log[~(log.ratings < from_rating)]
+
+    @cached_property
+    def base(self) -> str | None:
+        """The policy that foresees best what was liked; None where none does so better than chance for certain."""
+        gain = {label: self.ndcg(lists) - self.ndcg(self.random_lists("base")) for label, lists in self.lists.items()}
+        known = {label: one[np.isfinite(one)] for label, one in gain.items()}
+        sure = {
+            label: float(one.mean())
+            for label, one in known.items()
+            if len(one) > 1 and one.mean() > CERTAIN * one.std(ddof=1) / np.sqrt(len(one))
+        }
+        return max(sure, key=lambda label: sure[label]) if sure else None
 
     def ndcg(self, lists: IntArray) -> FloatArray:
-        """Return how well lists [U, L] foresee the held-out rows, for each user; NaN where he has none."""
+        """Return how well lists [U, L] foresee what was liked of the held-out rows; NaN for users who have none."""
         wanted = np.zeros((len(self.users), len(self.train.catalog)), dtype=bool)
-        log = self.held_out
-        wanted[self.places[log.users], log.items] = True
+        wanted[self.places[self.liked.users], self.liked.items] = True
         hits = np.take_along_axis(wanted, np.maximum(lists, 0), axis=1) & (lists != EMPTY)
         discount = 1 / np.log2(np.arange(lists.shape[1]) + 2)
         best = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(wanted.sum(axis=1), lists.shape[1])]
@@ -137,11 +152,13 @@ class Bench:
         return self.play_all(self.contestants)
 
     def random_lists(self, name: str) -> IntArray:
-        """Return for each user items that he never met, in any order: [U, L]."""
+        """Return for each user items that are not in his training rows, in any order: [U, L]."""
         rng = stream(self.seed, "fidelity", name)
         count, length = len(self.train.catalog), self.page_size * self.max_pages
         found = np.full((len(self.users), length), EMPTY, dtype=np.int32)
-        for row, met in enumerate(self.met):
+        starts, items = self.train.starts, self.train.interactions.items
+        for row, user in enumerate(self.users):
+            met = items[starts[user] : starts[user + 1]]
             drawn = (
                 rng.permutation(count)[: length + len(met)] if count < 5000 else rng.choice(count, length + len(met))
             )

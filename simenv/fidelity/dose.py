@@ -8,16 +8,19 @@ from simenv.chance import stream
 from simenv.intervals import Interval, holm, means, paired
 
 from .bench import IN_WORDS, METRICS, Bench
-from .results import Figure, Result, Table, held, result
+from .results import Figure, Result, Table, held, result, unmeasured
 from .spread import mean, share, spread
 
 DOSES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 FEW = (0.0, 0.5, 1.0)  # where every answer costs
 CERTAIN = 0.01
+UNKNOWN = "no policy is known to foresee these users better than chance, so no list is known to be a good one"
 
 
 def dose(bench: Bench) -> Result:
     """Show lists of one policy with more and more junk: every session metric must fall, and rise nowhere."""
+    if bench.base is None:
+        return unmeasured("dose", UNKNOWN)
     lists = bench.lists[bench.base]
     doses = np.array(FEW if bench.is_brief else DOSES)
     many = {f"{part:g}": bench.spoilt(lists, bench.junk, part, "dose") for part in doses.tolist()}

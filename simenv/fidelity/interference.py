@@ -8,7 +8,8 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.intervals import Interval
 
 from .bench import IN_WORDS, METRICS, Bench
-from .results import Figure, Result, Table, held, result
+from .dose import UNKNOWN
+from .results import Figure, Result, Table, held, result, unmeasured
 from .spread import spread
 
 SHARES = (0.0, 0.5, 1.0)  # of junk in the lists
@@ -19,6 +20,8 @@ SLIGHT = 0.02  # of the variance: what decides less decides nothing
 
 def interference(bench: Bench) -> Result:
     """Let every user meet good, middling and bad lists, with other luck each time, and share out the variance."""
+    if bench.base is None:
+        return unmeasured("interference", UNKNOWN)
     lists = bench.lists[bench.base]
     times = max(bench.repeats, 2)
     many = [bench.spoilt(lists, bench.junk, part, "interference") for part in SHARES]

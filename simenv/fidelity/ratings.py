@@ -21,12 +21,15 @@ def ratings(bench: Bench) -> Result:
     rated = log[np.isfinite(log.ratings)]
     if len(rated) < LEAST:
         return unmeasured("ratings", "the data have no held-out ratings" if not len(rated) else "too few ratings")
-    figures, tables = _against(bench, rated, "")
     test = bench.split.test
+    mine = test[np.isin(test.users, bench.users) & np.isfinite(test.ratings)]
+    figures: list[Figure] = []
+    tables: list[Table] = []
     if shown_at_random(bench.train, test):
-        mine = test[np.isin(test.users, bench.users) & np.isfinite(test.ratings)]
-        more, table = _against(bench, mine, " of randomly shown items")
-        figures, tables = figures + more, tables + table
+        figures, tables = _against(bench, mine, " of randomly shown items")
+    if not figures or len(mine) < len(rated):
+        others, other_tables = _against(bench, rated, "")
+        figures, tables = others + figures, other_tables + tables
     if not figures:
         return unmeasured("ratings", "these users give no ratings")
     return result("ratings", figures, "rates on the real users' scale, and lower what they rated lower", tables)

@@ -6,7 +6,6 @@ import numpy as np
 
 from simenv.arrays import BoolArray, FloatArray, IntArray
 from simenv.chance import stream
-from simenv.dataset import liked_from
 from simenv.judgement import Judgement
 
 from .bench import Bench
@@ -115,12 +114,9 @@ def _words(kind: str) -> str:
 
 def trial_of(bench: Bench) -> Trial:
     """Draw each user's latest held-out liked items, and nine others beside each of both kinds."""
-    train, log = bench.train, bench.held_out
-    from_rating = liked_from(np.concatenate([train.interactions.ratings, log.ratings]))
-    liked = np.flatnonzero(~(log.ratings < from_rating))
-    latest = len(liked) - 1 - np.arange(len(liked))
-    ends = np.searchsorted(log.users[liked], log.users[liked], side="right") - 1
-    rows = liked[(ends - (len(liked) - 1 - latest)) < MOST]
+    train, log = bench.train, bench.liked
+    from_end = np.searchsorted(log.users, log.users, side="right") - 1 - np.arange(len(log))
+    rows = np.flatnonzero(from_end < MOST)
     users = bench.places[log.users[rows]]
     rng = stream(bench.seed, "fidelity", "taste")
     order = np.lexsort((rng.random(len(train.catalog)), train.popularity))

@@ -68,3 +68,36 @@ def test_a_limit_out_of_reach_fails_even_the_worlds_own_users(faithful: Bench):
     strict = replace(faithful, limits=limits_of({"taste.auc": [0.99, 0.98]}))
 
     assert battery(strict, tests=["taste"]).word == "fail"
+
+
+def test_no_list_is_called_good_where_no_policy_foresees_anything(faithful: Bench):
+    drawn = {"guesses": faithful.random_lists("guesses")}
+    found = battery(replace(faithful, lists=drawn), tests=["dose", "interference"])
+
+    assert [one.word for one in found.results] == ["not measured"] * 2
+    assert "no list is known to be a good one" in found.results[0].note
+
+
+def test_users_are_fitted_to_other_texts_only_as_often_as_is_worth_it(faithful: Bench):
+    once, never = (battery(replace(faithful, refits=times), tests=["cues"]).results[0] for times in (1, 0))
+
+    assert [figure.name for figure in once.figures] == ["decisions changed, titles masked"]
+    assert never.word == "not measured"
+
+
+def test_junk_was_never_met_and_random_items_are_not_of_the_past(faithful: Bench):
+    for row, (junk, drawn) in enumerate(zip(faithful.junk, faithful.random_lists("drawn"), strict=True)):
+        past = faithful.train.interactions.items[faithful.train.starts[row] : faithful.train.starts[row + 1]]
+        assert not set(junk.tolist()) & set(faithful.met[row].tolist())
+        assert not set(drawn.tolist()) & set(past.tolist())
+        assert len(set(drawn.tolist())) == len(drawn)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.5, 1.0])
+def test_a_list_is_spoilt_by_as_much_as_it_says(faithful: Bench, share: float):
+    lists = faithful.lists["pop"]
+    spoilt = faithful.spoilt(lists, faithful.junk, share, "test")
+
+    kept = (spoilt == lists).mean()
+    assert kept == pytest.approx(1 - share, abs=0.02)
+    assert all(len(set(row[row >= 0])) == (row >= 0).sum() for row in spoilt)
