@@ -17,11 +17,12 @@ from functools import cached_property, lru_cache
 
 import numba
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from simenv.arrays import BitArray, FloatArray, GradeArray, IntArray
-from simenv.chance import key, mix
+from simenv.chance import key, mix, uniform
 from simenv.errors import SimenvError
+from simenv.judgement import Judgement
 from simenv.pages import Grade, Page, Reaction
 
 CAUSES = np.array(["", "tired", "bored", "disappointed", "called away"], dtype=object)
@@ -71,7 +72,8 @@ class Minds:
 
     items: FloatArray  # [I, D]
     view: FloatArray  # [U, D], times an item: log-odds to view it once looked at
-    rate: FloatArray  # [U, D], times an item: its rating on a hidden scale
+    merits: FloatArray  # [I, E]
+    rate: FloatArray  # [U, E], times an item's merits: its rating on a hidden scale
     boring: FloatArray  # [D], how far a direction of the item vectors can bore; 0 for fame and the like
     noise: FloatArray  # [U], of a rating on the hidden scale
     cuts: FloatArray  # [L - 1], where one level of rating ends and the next begins
@@ -79,12 +81,9 @@ class Minds:
     grades: GradeArray  # [L], the grade that goes with each
     usual: FloatArray  # [U], the worth of a page that the user is used to
     patience: FloatArray  # [U], 0 for the usual
+    meeting: FloatArray  # [I], log of how much oftener the item is met than one drawn blindly
+    bar: FloatArray  # [U], added to log-odds of choices, so that they part from items drawn blindly at 0
     habits: Habits
-
-    @property
-    def width(self) -> int:
-        """The length of an item vector."""
-        return self.items.shape[1]
 
     @cached_property
     def bits(self) -> BitArray:
@@ -93,14 +92,14 @@ class Minds:
 
     @cached_property
     def beginnings(self) -> FloatArray:
-        """Each user's row at the start of a session: to view, to rate, what has been met too often, and the rest."""
+        """Each user's row at the start of a session: to view, what has been met too often, to rate, and the rest."""
         habits, count = self.habits, len(self.view)
         rest = np.empty((count, 4))
         rest[:, NOISE_AT] = self.noise * LOGISTIC
         rest[:, USUAL_AT] = self.usual
         rest[:, STAY_AT] = habits.leave - habits.patience * self.patience
         rest[:, MOOD_AT] = habits.first_mood
-        return np.hstack([self.view, self.rate, np.zeros_like(self.view), rest]).astype(np.float32)
+        return np.hstack([self.view, np.zeros_like(self.view), self.rate, rest]).astype(np.float32)
 
     @cached_property
     def temper(self) -> FloatArray:
@@ -109,8 +108,21 @@ class Minds:
         names = ("boredom", "boredom_memory", "mood_memory", "steepness", "tiring", "boring", "disappointing")
         return np.array([getattr(habits, name) for name in names], dtype=np.float32)
 
+    def judge(self, users: IntArray, items: IntArray, luck: BitArray) -> Judgement:
+        """Return what each user would do with the item beside him, no page around it."""
+        odds = np.einsum("nd,nd->n", self.view[users], self.items[items]) + self.meeting[items] + self.bar[users]
+        hidden = np.einsum("nd,nd->n", self.rate[users], self.merits[items]).astype(np.float64)
+        scatter = self.noise[users].astype(np.float64) * LOGISTIC
+        drawn = hidden + scatter * logit(uniform(mix(luck, RATING)) + 2.0**-54)
+        mean = np.full(len(hidden), self.levels[0], dtype=np.float64)
+        for cut, step in zip(self.cuts, np.diff(self.levels), strict=True):
+            mean += step * expit((hidden - cut) / scatter)
+        ratings = self.levels[np.searchsorted(self.cuts, drawn)]
+        return Judgement(expit(odds), ratings, mean.astype(np.float32))
 
-NOISE_AT, USUAL_AT, STAY_AT, MOOD_AT = 0, 1, 2, 3  # the columns of a session's row after its four vectors
+
+RATING = 1  # what a rating is drawn by, of a pair's bits
+NOISE_AT, USUAL_AT, STAY_AT, MOOD_AT = 0, 1, 2, 3  # the columns of a session's row after its three vectors
 WORTH = np.array([0.0, -0.25, 0.0, 0.25, 0.5], dtype=np.float32)  # of a grade to a page
 
 
@@ -136,7 +148,8 @@ class Browsing:
         causes = np.empty(shape[0], dtype=np.int8)
         _browse(
             *(page.items, page.seats, page.number, self.rows, self.luck),
-            *(minds.items, minds.bits, minds.boring, minds.cuts, minds.levels, minds.grades, minds.temper),
+            *(minds.items, minds.merits, minds.bits, minds.boring),
+            *(minds.cuts, minds.levels, minds.grades, minds.temper),
             *_places(minds.habits.look, shape[1]),
             *(grades, ratings, satisfaction, causes),
         )
@@ -144,51 +157,58 @@ class Browsing:
 
 
 @numba.njit(cache=True)
-def _score(items, row, vectors, weights, traits, met, draws, joys, sames):  # type: ignore[no-untyped-def]
+def _score(items, row, vectors, merits, weights, traits, worths, met, draws, joys, sames):  # type: ignore[no-untyped-def]
     """Write what the user would make of each item: how it draws him, its joy, and how far it is more of the same.
 
     `met` becomes the page's mean item. All places are summed at once, one part of the vectors after the
     other: that is fast, and it is one order everywhere.
     """
-    width, size = traits.shape
+    (width, size), depth = traits.shape, len(worths)
     met[:] = 0
     for rank, item in enumerate(items):
         weight = weights[rank] if item >= 0 else np.float32(0)
-        vector = vectors[max(item, 0)]
+        vector, merit = vectors[max(item, 0)], merits[max(item, 0)]
         for part in range(width):
             met[part] += weight * vector[part]
         for part in range(width):
             traits[part, rank] = vector[part]
+        for part in range(depth):
+            worths[part, rank] = merit[part]
     draws[:] = 0
     joys[:] = 0
     sames[:] = 0
     for part in range(width):
-        view, joy, much = row[part], row[width + part], row[2 * width + part]
+        view, much = row[part], row[width + part]
         for rank in range(size):
             draws[rank] += view * traits[part, rank]
-            joys[rank] += joy * traits[part, rank]
             sames[rank] += much * traits[part, rank]
+    for part in range(depth):
+        joy = row[2 * width + part]
+        for rank in range(size):
+            joys[rank] += joy * worths[part, rank]
 
 
 @numba.njit(cache=True)
 def _browse(  # type: ignore[no-untyped-def]
     items, seats, numbers, rows, luck,
-    vectors, bits, boring, cuts, levels, level_grades, temper,
+    vectors, merits, bits, boring,
+    cuts, levels, level_grades, temper,
     look_odds, weights,
     grades, ratings, satisfaction, causes,
 ):  # fmt: skip
     """Let each user look through a page, then let the page work on mood and boredom, and ask whether he stays."""
     boredom, boredom_memory, mood_memory, steepness, tiring, boring_weight, disappointing = temper
-    width, size = vectors.shape[1], items.shape[1]
+    width, depth, size = vectors.shape[1], merits.shape[1], items.shape[1]
     traits = np.empty((width, size), dtype=np.float32)
+    worths = np.empty((depth, size), dtype=np.float32)
     met = np.empty(width, dtype=np.float32)
     draws = np.empty(size, dtype=np.float32)
     joys = np.empty(size, dtype=np.float32)
     sames = np.empty(size, dtype=np.float32)
     for place, seat in enumerate(seats):
         row = rows[seat]
-        bored, rest = row[2 * width : 3 * width], row[3 * width :]
-        _score(items[place], row, vectors, weights, traits, met, draws, joys, sames)
+        bored, rest = row[width : 2 * width], row[2 * width + depth :]
+        _score(items[place], row, vectors, merits, weights, traits, worths, met, draws, joys, sames)
         page_luck = luck[seat] ^ PAGE_BITS[numbers[place] % len(PAGE_BITS)]
         worth, alike = np.float32(0), np.float32(0)
         for rank, item in enumerate(items[place]):

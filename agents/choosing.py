@@ -10,12 +10,13 @@ This is the family of linear autoencoders and sequence models (EASE, MultVAE, SA
 the policies of this family better than others.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
-from simenv.arrays import BoolArray, FloatArray, IntArray
+from simenv.arrays import FloatArray, IntArray
 from simenv.chance import stream
 from simenv.dataset import Dataset, disliked_to, liked_from
 from simenv.text import TfidfEncoder
@@ -27,12 +28,14 @@ HALVES = (10, 50, 200)  # items after which one counts half: short, middling and
 LIKING = 100  # the same, for what was liked and disliked
 MASS = 0.8  # power of a history's mass by which its sum is divided: between a sum and a mean
 CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)  # shares of a history that are told; what follows within a tenth is asked
-NEXT, LAST = 0.1, 0.8  # the last fifth is kept to calibrate on
+NEXT, LAST = 0.1, 0.8  # the last fifth is kept to calibrate on; then that is learnt from, too
+LATE_CUTS = (0.6, 0.7, 0.8, 0.9)
 LUKEWARM = 0.5  # what a choice counts that was not liked
 ERA = 8.0  # years over which items are of one time
 MOST_LESSONS, MOST_ITEMS = 40_000, 6000  # beyond these a sample is taken
-BATCH, ROUNDS, LEAST_STEPS = 512, 8, 150
-RATE, PRIOR = 0.01, 1e-3
+BATCH, ROUNDS, LATE_ROUNDS, LEAST_STEPS = 512, 8, 2, 80
+RATE, LATE_RATE = 0.01, 0.002  # of learning, at first
+DOUBT = 0.06  # rows an item that a vector must be worth
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,19 +66,33 @@ def learn_leanings(dataset: Dataset, seed: int) -> tuple[Leanings, Leanings]:
     """Return the users' leanings after four fifths of their histories, and after the whole."""
     rng = stream(seed, "choosing")
     tongue = _Tongue(dataset)
-    lessons = _lessons(dataset, tongue, rng)
-    middle, spread = lessons.told.mean(axis=0), lessons.told.std(axis=0) + 1e-6
-    lessons.told[:] = (lessons.told - middle) / spread
-    layer, vectors, base = _taught(lessons, tongue.content, rng)
-    centre = vectors.mean(axis=0)
-
-    def leanings(share: float) -> Leanings:
+    scale: tuple[FloatArray, FloatArray] | None = None
+    lore: _Lore | None = None
+    found = []
+    for cuts, share, rounds, rate in ((CUTS, LAST, ROUNDS, RATE), (LATE_CUTS, 1.0, LATE_ROUNDS, LATE_RATE)):
+        lessons = _lessons(dataset, tongue, cuts, share, rng)
+        if scale is None:
+            scale = lessons.told.mean(axis=0), lessons.told.std(axis=0) + 1e-6
+        lessons.told[:] = (lessons.told - scale[0]) / scale[1]
+        fame = _fame(dataset, share)
+        lore = _taught(lessons, tongue.content.astype(np.float32), fame, lore, rounds, rate, rng)
+        items = lore.own + tongue.content.astype(np.float32) @ lore.by_text
+        items -= items.mean(axis=0)
         before = _before(dataset, share)
-        told = (tongue.tell(before, np.arange(len(dataset.users))) - middle) / spread
-        users = told.astype(np.float32) @ layer
-        return Leanings(users, vectors - centre, base, _level(dataset, before, users, vectors - centre, base, rng))
+        users = ((tongue.tell(before, np.arange(len(dataset.users))) - scale[0]) / scale[1]) @ lore.layer
+        base = fame + lore.charm
+        found.append(Leanings(users, items, base, _level(dataset, before, users, items, base, rng)))
+    return found[0], found[1]
 
-    return leanings(LAST), leanings(1.0)
+
+@dataclass(frozen=True, eq=False)
+class _Lore:
+    """What is learnt."""
+
+    layer: FloatArray  # [W, D]
+    own: FloatArray  # [I, D], of an item's vector what is its own
+    by_text: FloatArray  # [T, D], what follows from its text
+    charm: FloatArray  # [I], by which an item draws more than by its fame
 
 
 class _Tongue:
@@ -102,10 +119,12 @@ class _Tongue:
         parts = []
         for half in HALVES:
             weights = sparse.csr_array((0.5 ** (age / half), (places, log.items[rows])), shape=shape)
-            mass = weights.sum(axis=1)[:, None]
+            mass: FloatArray = weights.sum(axis=1)[:, None]
             parts += [(weights @ self.traits) / (mass + 2) ** MASS, np.log1p(mass)]
         if self.opinion.any():
-            weights = sparse.csr_array((self.opinion[rows] * 0.5 ** (age / LIKING), (places, log.items[rows])), shape=shape)
+            weights = sparse.csr_array(
+                (self.opinion[rows] * 0.5 ** (age / LIKING), (places, log.items[rows])), shape=shape
+            )
             mass = abs(weights).sum(axis=1)[:, None]
             parts.append((weights @ self.traits[:, : self.company]) / (mass + 2) ** MASS)
         return np.hstack(parts).astype(np.float32)
@@ -136,29 +155,42 @@ def _eras(years: FloatArray) -> FloatArray:
     return nearness
 
 
+def _fame(dataset: Dataset, share: float) -> FloatArray:
+    """Return the log of how often each item was met in this share of every history, beside the mean [I]."""
+    log = dataset.interactions
+    early = log.places(len(dataset.users)) < _before(dataset, share)[log.users]
+    fame = np.bincount(log.items[early], minlength=len(dataset.catalog)) / max(share, 1e-9)
+    return np.asarray(np.log((fame + 0.5) / (fame.mean() + 0.5)), dtype=np.float32)
+
+
 def _before(dataset: Dataset, share: float) -> IntArray:
     """Return how many rows lie before this share of each user's history."""
     return np.floor(np.diff(dataset.starts) * share + 1e-9).astype(np.int64)
 
 
-def _lessons(dataset: Dataset, tongue: _Tongue, rng: np.random.Generator) -> _Lessons:
-    """Return what was told and asked at all cuts."""
+def _lessons(
+    dataset: Dataset, tongue: _Tongue, cuts: Sequence[float], share: float, rng: np.random.Generator
+) -> _Lessons:
+    """Return what was told and asked at these cuts, within this share of the histories."""
     log, counts = dataset.interactions, np.diff(dataset.starts)
-    places = log.places(len(counts))
+    places, last = log.places(len(counts)), _before(dataset, share)
     worth = np.where(tongue.opinion > 0, 1.0, LUKEWARM).astype(np.float32)
     worth[np.isnan(log.ratings)] = 1
-    wanted = min(len(counts), MOST_LESSONS // len(CUTS))
+    wanted = min(len(counts), MOST_LESSONS // len(cuts))
     told, answers, met = [], [], []
-    for share in CUTS:
+    for cut in cuts:
         users = np.sort(rng.choice(len(counts), size=wanted, replace=False)).astype(np.int64)
-        before, until = _before(dataset, share), np.ceil(counts * (share + NEXT) - 1e-9).astype(np.int64)
+        before = _before(dataset, cut)
+        until = np.minimum(np.ceil(counts * (cut + NEXT) - 1e-9).astype(np.int64), last)
         told.append(tongue.tell(before, users))
         rank, rows = dataset.rows_of(users)
         past = places[rows] < before[log.users[rows]]
         asked = ~past & (places[rows] < until[log.users[rows]])
         shape = (len(users), len(dataset.catalog))
         answers.append(sparse.csr_array((worth[rows[asked]], (rank[asked], log.items[rows[asked]])), shape=shape))
-        met.append(sparse.csr_array((np.ones(int(past.sum()), np.float32), (rank[past], log.items[rows[past]])), shape=shape))
+        met.append(
+            sparse.csr_array((np.ones(int(past.sum()), np.float32), (rank[past], log.items[rows[past]])), shape=shape)
+        )
     every = _Lessons(np.vstack(told), sparse.csr_array(sparse.vstack(answers)), sparse.csr_array(sparse.vstack(met)))
     useful = np.diff(every.answers.indptr) > 0
     if not useful.any():  # histories of one item each: the item itself is all there is to ask for
@@ -166,27 +198,26 @@ def _lessons(dataset: Dataset, tongue: _Tongue, rng: np.random.Generator) -> _Le
     return _Lessons(every.told[useful], every.answers[useful], every.met[useful])
 
 
-def _taught(lessons: _Lessons, content: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the layer [W, D], the items' vectors [I, D] and their base [I] that answer the lessons best.
+def _taught(
+    lessons: _Lessons, texts: FloatArray, fame: FloatArray, lore: _Lore | None, rounds: int, rate: float,
+    rng: np.random.Generator,
+) -> _Lore:  # fmt: skip
+    """Return what answers the lessons best, beginning from what is known.
 
     Best by the multinomial likelihood over the items not met before, by Adam. An item's vector is one of its own
     and one that follows from what is written about it, so an item that few have met leans on its text.
     """
     count, width = lessons.told.shape
     items = lessons.answers.shape[1]
-    texts = content.astype(np.float32)
-    fame = np.asarray(lessons.answers.sum(axis=0))
-    layer, own, by_text = (
-        (0.05 * rng.normal(size=(rows, WIDTH))).astype(np.float32) for rows in (width, items, texts.shape[1])
-    )
-    base = np.log(fame + 0.5).astype(np.float32)
-    base -= base.mean()
-    weights = [layer, own, by_text, base]
-    mass = max(float(fame.sum()), 1.0)
-    decay = PRIOR
+    if lore is None:
+        sizes = (width, items, texts.shape[1])
+        small = [(0.05 * rng.normal(size=(size, WIDTH))).astype(np.float32) for size in sizes]
+        lore = _Lore(small[0], small[1], small[2], np.zeros(items, dtype=np.float32))
+    layer, own, by_text, charm = weights = [lore.layer.copy(), lore.own.copy(), lore.by_text.copy(), lore.charm.copy()]
+    decay = DOUBT * items / max(float(lessons.answers.sum()), 1.0)
     steepness, wobble = [np.zeros_like(one) for one in weights], [np.zeros_like(one) for one in weights]
     batch = min(BATCH, max(32, count // 8))
-    steps = max(ROUNDS * max(1, count // batch), LEAST_STEPS)
+    steps = max(rounds * max(1, count // batch), LEAST_STEPS * rounds // ROUNDS)
     order = np.empty(0, dtype=np.int64)
     for step in range(1, steps + 1):
         if len(order) < min(batch, count):
@@ -198,21 +229,20 @@ def _taught(lessons: _Lessons, content: FloatArray, rng: np.random.Generator) ->
             answers, met = answers[:, some], met[:, some]
         which = slice(None) if some is None else some
         hidden, vectors = told @ layer, own[which] + texts[which] @ by_text
-        wrong = _chances(hidden @ vectors.T + (base[which] + extra), met) * answers.sum(axis=1)[:, None]
+        wrong = _chances(hidden @ vectors.T + (fame[which] + charm[which] + extra), met) * answers.sum(axis=1)[:, None]
         wrong[_rows(answers), answers.indices] -= answers.data
         wrong /= max(float(answers.data.sum()), 1e-9)
         slope = wrong.T @ hidden
         slopes = [told.T @ (wrong @ vectors), _spread(slope, which, items), texts[which].T @ slope]
         slopes.append(_spread(wrong.sum(axis=0), which, items))
-        speed = RATE * (1 - 0.9 * step / steps)
+        speed = rate * (1 - 0.9 * step / steps)
         for number, (one, gradient) in enumerate(zip(weights, slopes, strict=True)):
-            if one is not base:
-                gradient = gradient + decay * one
+            gradient = gradient + decay * one
             steepness[number] += 0.1 * (gradient - steepness[number])
             wobble[number] += 0.01 * (gradient**2 - wobble[number])
             mean, square = steepness[number] / (1 - 0.9**step), wobble[number] / (1 - 0.99**step)
             one -= (speed * mean / (np.sqrt(square) + 1e-7)).astype(np.float32)
-    return layer, own + texts @ by_text, base
+    return _Lore(layer, own, by_text, charm)
 
 
 def _candidates(answers: sparse.csr_array, items: int, rng: np.random.Generator) -> tuple[IntArray | None, FloatArray]:
@@ -262,7 +292,9 @@ def _level(
         block = np.arange(begin, min(begin + 2048, len(users)))
         odds = users[block] @ items[some].T + base[some]
         rank, rows = dataset.rows_of(block)
-        past = (log.places(len(users))[rows] if False else rows - dataset.starts[log.users[rows]]) < before[log.users[rows]]
+        past = (log.places(len(users))[rows] if False else rows - dataset.starts[log.users[rows]]) < before[
+            log.users[rows]
+        ]
         rank, met = rank[past], place[log.items[rows[past]]]
         odds[rank[met >= 0], met[met >= 0]] = -np.inf
         top = odds.max(axis=1)

@@ -1,10 +1,12 @@
 """The users of a made world, as they really are."""
 
 import numpy as np
+from scipy.special import logsumexp
 
-from simenv.arrays import BitArray, IntArray
+from simenv.arrays import BitArray, FloatArray, IntArray
 from simenv.chance import stream
 from simenv.dataset import Dataset
+from simenv.judgement import Judgement
 from simenv.pages import Grade
 from simenv.truth import Truth
 
@@ -33,6 +35,7 @@ class TruthPopulation:
         self.minds = Minds(
             items=items.astype(np.float32),
             view=view.astype(np.float32),
+            merits=items.astype(np.float32),
             rate=rate.astype(np.float32),
             boring=boring.astype(np.float32),
             noise=(truth.spreads * truth.noise).astype(np.float32),
@@ -41,9 +44,23 @@ class TruthPopulation:
             grades=np.array([Grade.DISLIKED, Grade.DISLIKED, Grade.VIEWED, Grade.LIKED, Grade.LIKED], dtype=np.int8),
             usual=usual_worth(items, view, dataset.popularity, stream(0, "usual")),
             patience=truth.patience,
+            # The log was drawn by twice the appeal, once of which is that an item is met at all.
+            meeting=truth.appeal,
+            bar=_level(truth) - np.float32(truth.draw),
             habits=self.habits,
         )
 
     def enter(self, users: IntArray, luck: BitArray) -> Browsing:
         """Seat these users in this order."""
         return Browsing(fitted(self.minds, self), users, luck)
+
+    def judge(self, users: IntArray, items: IntArray, luck: BitArray) -> Judgement:
+        """Return what each user would do with the item beside him."""
+        return fitted(self.minds, self).judge(users, items, luck)
+
+
+def _level(truth: Truth) -> FloatArray:
+    """Return what makes each user's chances to choose one of all items sum to 1, beside a blind draw's [U]."""
+    blocks = np.array_split(np.arange(len(truth.tastes)), len(truth.tastes) // 1024 + 1)
+    sums = [logsumexp(2 * truth.appeal + truth.relevance(users), axis=1) for users in blocks]
+    return np.asarray(np.log(len(truth.appeal)) - np.concatenate(sums), dtype=np.float32)
