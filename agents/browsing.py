@@ -91,6 +91,11 @@ class Minds:
         return mix(key(0, "item"), np.arange(len(self.items)))
 
     @cached_property
+    def sides(self) -> FloatArray:
+        """All that is known of an item in one row, as the compiled loop takes it: its vector, then its merits."""
+        return np.hstack([self.items, self.merits])
+
+    @cached_property
     def beginnings(self) -> FloatArray:
         """Each user's row at the start of a session: to view, what has been met too often, to rate, and the rest."""
         habits, count = self.habits, len(self.view)
@@ -148,7 +153,7 @@ class Browsing:
         causes = np.empty(shape[0], dtype=np.int8)
         _browse(
             *(page.items, page.seats, page.number, self.rows, self.luck),
-            *(minds.items, minds.merits, minds.bits, minds.boring),
+            *(minds.sides, minds.bits, minds.boring),
             *(minds.cuts, minds.levels, minds.grades, minds.temper),
             *_places(minds.habits.look, shape[1]),
             *(grades, ratings, satisfaction, causes),
@@ -157,23 +162,21 @@ class Browsing:
 
 
 @numba.njit(cache=True)
-def _score(items, row, vectors, merits, weights, traits, worths, met, draws, joys, sames):  # type: ignore[no-untyped-def]
+def _score(items, row, vectors, width, weights, traits, met, draws, joys, sames):  # type: ignore[no-untyped-def]
     """Write what the user would make of each item: how it draws him, its joy, and how far it is more of the same.
 
     `met` becomes the page's mean item. All places are summed at once, one part of the vectors after the
     other: that is fast, and it is one order everywhere.
     """
-    (width, size), depth = traits.shape, len(worths)
+    both, size = traits.shape
     met[:] = 0
     for rank, item in enumerate(items):
         weight = weights[rank] if item >= 0 else np.float32(0)
-        vector, merit = vectors[max(item, 0)], merits[max(item, 0)]
+        vector = vectors[max(item, 0)]
         for part in range(width):
             met[part] += weight * vector[part]
-        for part in range(width):
+        for part in range(both):
             traits[part, rank] = vector[part]
-        for part in range(depth):
-            worths[part, rank] = merit[part]
     draws[:] = 0
     joys[:] = 0
     sames[:] = 0
@@ -182,33 +185,32 @@ def _score(items, row, vectors, merits, weights, traits, worths, met, draws, joy
         for rank in range(size):
             draws[rank] += view * traits[part, rank]
             sames[rank] += much * traits[part, rank]
-    for part in range(depth):
-        joy = row[2 * width + part]
+    for part in range(width, both):
+        joy = row[width + part]
         for rank in range(size):
-            joys[rank] += joy * worths[part, rank]
+            joys[rank] += joy * traits[part, rank]
 
 
 @numba.njit(cache=True)
 def _browse(  # type: ignore[no-untyped-def]
     items, seats, numbers, rows, luck,
-    vectors, merits, bits, boring,
+    vectors, bits, boring,
     cuts, levels, level_grades, temper,
     look_odds, weights,
     grades, ratings, satisfaction, causes,
 ):  # fmt: skip
     """Let each user look through a page, then let the page work on mood and boredom, and ask whether he stays."""
     boredom, boredom_memory, mood_memory, steepness, tiring, boring_weight, disappointing = temper
-    width, depth, size = vectors.shape[1], merits.shape[1], items.shape[1]
-    traits = np.empty((width, size), dtype=np.float32)
-    worths = np.empty((depth, size), dtype=np.float32)
+    width, both, size = len(boring), vectors.shape[1], items.shape[1]
+    traits = np.empty((both, size), dtype=np.float32)
     met = np.empty(width, dtype=np.float32)
     draws = np.empty(size, dtype=np.float32)
     joys = np.empty(size, dtype=np.float32)
     sames = np.empty(size, dtype=np.float32)
     for place, seat in enumerate(seats):
         row = rows[seat]
-        bored, rest = row[width : 2 * width], row[2 * width + depth :]
-        _score(items[place], row, vectors, merits, weights, traits, worths, met, draws, joys, sames)
+        bored, rest = row[width : 2 * width], row[width + both :]
+        _score(items[place], row, vectors, width, weights, traits, met, draws, joys, sames)
         page_luck = luck[seat] ^ PAGE_BITS[numbers[place] % len(PAGE_BITS)]
         worth, alike = np.float32(0), np.float32(0)
         for rank, item in enumerate(items[place]):
