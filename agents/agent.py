@@ -111,7 +111,7 @@ class Agent:
         self.page += 1
         places = [place for place, item in enumerate(shown) if item is not None]
         bits = mix_row(self.luck, self.page, len(places) + 1)  # to leave, then the place of each item
-        order = np.argsort(bits[1:]).tolist()
+        order = bits[1:].argsort().tolist()
         asked = {letter: places[row] for letter, row in zip(letters(len(places)), order, strict=True)}
         items = {letter: item for letter, place in asked.items() if (item := shown[place]) is not None}
         recalled = await self.memory.recall([item.named for item in items.values()])
@@ -123,7 +123,7 @@ class Agent:
         elif self.memory.is_full_of_news:
             await self._reflect(model)
         deed.remembered = self.memory.take_news()
-        deed.asked, self.asked = json.dumps(self.asked), []
+        deed.asked, self.asked = _as_json(tuple(self.asked)), []
         return deed
 
     async def _browse(
@@ -228,7 +228,8 @@ class Agent:
             mood = "satisfied" if deed.satisfaction >= 6 else "dissatisfied" if deed.satisfaction <= 4 else "lukewarm"
             strength = min(abs(deed.satisfaction - 5.5) / 4.5, 1.0)
             why = f": {deed.words}" if deed.words else ""  # who gives probabilities says nothing
-            self.memory.write(self.page - 1, "feeling", f"was {mood} with the page{why}", 0.2 + 0.6 * strength)
+            feeling = f"was {mood} with the page{why}"
+            self.memory.write(self.page - 1, "feeling", feeling, 0.2 + 0.6 * strength, tuple(about))
 
     async def _reflect(self, model: ChatModel) -> None:
         memories = self.memory.strongest(2 * self.memory.rules.recall)
@@ -268,6 +269,11 @@ def answer_by_hand(persona: Persona, memory: Memory, asked: str) -> Question:
 def introduced(persona: Persona, calls: int = 1) -> Message:
     """Return who an agent is and how it answers, as its prompts begin."""
     return Message("system", prompt("person").render(persona=persona, calls=calls))
+
+
+@lru_cache
+def _as_json(asked: tuple[tuple[str, str], ...]) -> str:
+    return json.dumps(asked)
 
 
 def _done(item: Shown, deed: ItemAnswer) -> str:

@@ -135,7 +135,7 @@ class Memory:
             return list(self.records)
         # In millionths, so that no last bit of a product decides.
         scores = ((np.array(self._lasting) + more) * 1e6).astype(np.int64)
-        best = np.argsort(scores, kind="stable")[len(scores) - most :].tolist()
+        best = scores.argsort(kind="stable")[len(scores) - most :].tolist()
         return [self.records[place] for place in sorted(best)]
 
     def _forget(self, place: int) -> None:
