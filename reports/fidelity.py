@@ -59,7 +59,8 @@ def fidelity_of(run: RunDir) -> dict[str, Any] | None:
 def parts_of(found: Mapping[str, Any]) -> list[Part]:
     """Return the battery's tests, ready to be set."""
     parts = []
-    for one in found["tests"]:
+    log = [found["log"] | {"test": "review of this run"}] if isinstance(found.get("log"), dict) else []
+    for one in [*found["tests"], *log]:
         lines = [_line(figure) for figure in one["figures"]]
         word = str(one["verdict"])
         parts.append(
@@ -90,6 +91,8 @@ def section(run: RunDir) -> dict[str, Any] | None:
 
 def about(found: Mapping[str, Any]) -> str:
     """Return how it was measured, in a sentence."""
+    if not found["users"]:
+        return "Only this run's own log was reviewed."
     on = f", on {found['on']} UTC" if found.get("on") else ""
     return f"Measured on {found['users']} users by {found['asked']:,} answers in {found['seconds']:.1f} s{on}."
 

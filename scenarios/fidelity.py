@@ -27,8 +27,10 @@ from simenv.dataset import Dataset
 from simenv.errors import blame
 from simenv.fidelity.battery import answers_a_user, battery
 from simenv.fidelity.bench import Bench, lists_of
-from simenv.fidelity.results import limits_of
+from simenv.fidelity.results import limits_of, worst
+from simenv.fidelity.runlog import review_log
 from simenv.population import Closing, Population, Telling
+from simenv.rundir import RunDir
 
 from .fitted import cache_home, fitted
 from .manifest import versions
@@ -42,6 +44,8 @@ YARDSTICKS = ("pop", "item-knn", "ease")  # policies whose lists the users are t
 LARGE = 6000  # items, from which on EASE takes too long
 BRIEF_PAGES = 3  # a session's most, where every answer costs
 REPEATS = 4
+UNHELD = "Not held against real users: "
+LOG_QUESTION = "Do the sessions of this very run contradict themselves?"
 REFITTING = 20.0  # seconds that users may be fitted to other texts
 Found = dict[str, Any]
 
@@ -103,9 +107,21 @@ def brief(found: Found | None, why: str = "") -> Found:
     """Return what a manifest says of it: the verdict, the note, and each test's verdict."""
     if found is None:
         told = why or "the battery was left out."
-        return {"verdict": "not measured", "note": f"Not held against real users: {told}"}
+        return {"verdict": "not measured", "note": f"{UNHELD}{told}"}
     tests = {one["test"]: one["verdict"] for one in found["tests"]}
     return {"verdict": found["verdict"], "note": found["note"], "tests": tests, "fingerprint": found["fingerprint"]}
+
+
+def with_log(found: Found | None, run: RunDir, why: str = "") -> Found:
+    """Return what was found, with the review of a run's own log; what that objects to counts for the whole."""
+    empty = {**brief(None, why), "tests": [], "users": 0, "asked": 0, "seconds": 0.0, "fingerprint": None}
+    log = review_log(run)
+    told = {**(found or empty), "log": log.plain() | {"question": LOG_QUESTION}}
+    if log.word in ("warn", "fail"):
+        if found is not None or log.word == "fail":  # a warning alone measures nobody
+            told["verdict"] = worst([told["verdict"], log.word])
+        told["note"] = f"{log.word}: this run's own log ({log.note}); {told['note']}"
+    return told
 
 
 def fingerprint(stage: Stage, population: Population) -> str:

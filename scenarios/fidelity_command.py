@@ -8,7 +8,7 @@ from typing import Any
 from simenv.errors import SimenvError
 from simenv.rundir import RunDir
 
-from .fidelity import FIDELITY, brief, measured, why_not
+from .fidelity import FIDELITY, brief, measured, why_not, with_log
 from .names import build
 from .runner import answers_of
 from .scenario import Scenario, read_scenario
@@ -44,6 +44,8 @@ def keep(run: RunDir, found: dict[str, Any]) -> None:
     """Write what was found into a run: beside its log, into its manifest, and into its report."""
     from simenv.reports.report import write_report
 
+    if run.manifest["status"] == "complete":
+        found = with_log(found, run)
     run.write_json(FIDELITY, found)
     run.write_json("manifest.json", run.manifest | {"fidelity": brief(found)})
     if (run.folder / "metrics.json").is_file():

@@ -21,7 +21,7 @@ from simenv.ranking import ranking_table
 from simenv.reports.report import write_report
 from simenv.rundir import ITEM_TEXTS, PERSONAS, RunDir
 
-from .fidelity import FIDELITY, brief, measured, why_not
+from .fidelity import FIDELITY, UNHELD, brief, measured, why_not, with_log
 from .fitted import fitted
 from .manifest import check_same, make_manifest
 from .names import build
@@ -77,6 +77,8 @@ def run(
     too_many = failed > most * asked
     _note(result, **({"ways": ways} if ways else {}), seconds={})
     _note(result, status="failed" if too_many else "complete", seconds=cast.seconds)
+    if scenario.fidelity.measure:
+        _look_back(RunDir.open(folder))
     write_report(RunDir.open(folder))
     if too_many:
         raise PopulationError(
@@ -196,6 +198,15 @@ def _hold_up(cast: "_Cast", result: RunDir) -> None:
         result.write_json(FIDELITY, found)
         cast.seconds["fidelity"] = time.perf_counter() - begin
     _note(result, fidelity=brief(found, why), seconds={})
+
+
+def _look_back(result: RunDir) -> None:
+    """Let reviewers read the run's own log, and add what they object to."""
+    found = result.read_json(FIDELITY) if (result.folder / FIDELITY).exists() else None
+    why = str(result.manifest["fidelity"]["note"]).removeprefix(UNHELD)
+    found = with_log(found if found and found["tests"] else None, result, why)
+    result.write_json(FIDELITY, found)
+    _note(result, fidelity=brief(found), seconds={})
 
 
 def _simulate(stage: Stage, cast: _Cast, result: RunDir, watch: Watcher) -> None:

@@ -27,6 +27,8 @@ def ranking(bench: Bench) -> Result:
     pairs = np.array(list(combinations(range(len(names)), 2)))
     order = _order(names, truth, pairs)
     seen = order != 0
+    if not seen.any():
+        return unmeasured("ranking", "held-out rows tell no two policies apart")
     count = int(tested.sum())
     agreement = spread(_agreement(likes, pairs[seen], order[seen]), count)
     blind = np.abs(_gaps(likes, pairs[seen])) < SURE

@@ -13,7 +13,7 @@ from simenv.intervals import Interval
 from simenv.pages import EMPTY, Grade, Turn, watched
 
 from .bench import METRICS, Bench, Played
-from .results import Figure, Result, Table, held, result
+from .results import Figure, Limit, Result, Table, held, result
 from .spread import mean, spread
 
 PRAISE = re.compile(r"\b(love[ds]?|great|excellent|perfect\w*|wonderful|delight\w*|enjoy\w*|fantastic)\b", re.I)
@@ -103,10 +103,10 @@ def review(bench: Bench) -> Result:
     ratings = np.concatenate([bench.train.interactions.ratings, bench.held_out.ratings])
     known = ratings[np.isfinite(ratings)]
     scale = Scale(liked_from(ratings), disliked_to(ratings)) if len(known) else Scale(np.inf, -np.inf)
-    return reviewed(bench.contest, scale, len(bench.users), bench)
+    return reviewed(bench.contest, scale, len(bench.users), bench.limits)
 
 
-def reviewed(logs: Mapping[str, Played], scale: Scale, users: int, bench: Bench) -> Result:
+def reviewed(logs: Mapping[str, Played], scale: Scale, users: int, limits: Mapping[str, Limit]) -> Result:
     """Return which sessions contradict themselves, under which policy, and what is left without them."""
     counts = {rule.name: dict.fromkeys(logs, 0) for rule in RULES}
     tainted: dict[str, BoolArray] = {}
@@ -128,7 +128,7 @@ def reviewed(logs: Mapping[str, Played], scale: Scale, users: int, bench: Bench)
     share = spread(mean(by_user), users)
     lent = Interval(gains[most], np.nan, np.nan, users)
     figures = [
-        held(bench.limits, "review.tainted", "share of sessions that contradict themselves", share),
+        held(limits, "review.tainted", "share of sessions that contradict themselves", share),
         Figure("likes that they lend to the policy they favour most", lent),
         Figure("pairs of policies that change places without them", _swaps(likes, tainted)),
     ]
@@ -188,6 +188,8 @@ def _gain(likes: FloatArray, bad: BoolArray) -> float:
 
 
 def _swaps(likes: Mapping[str, FloatArray], tainted: Mapping[str, BoolArray]) -> Interval:
+    if len(likes) < 2:
+        return Interval(0.0, np.nan, np.nan, 0)
     before = np.array([values.mean() for values in likes.values()])
     after = np.array([_mean(likes[policy][~tainted[policy]]) for policy in likes])
     gaps = [np.sign(one[:, None] - one[None, :])[np.triu_indices(len(one), 1)] for one in (before, after)]

@@ -40,13 +40,13 @@ def test_a_run_measures_its_users_before_it_ranks(tmp_path: Path, tiny: Tiny):
 
 
 def test_what_was_found_is_taken_from_the_cache(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch):
-    first = run(tiny(), tmp_path / "one").read_json("fidelity.json")
+    first = run(tiny(), tmp_path / "one").read_json("fidelity.json")["tests"]
 
     def never(*_: object) -> None:
         raise AssertionError("measured again")
 
     monkeypatch.setattr("simenv.scenarios.fidelity._measure", never)
-    assert run(tiny(policies=["pop"]), tmp_path / "two").read_json("fidelity.json") == first
+    assert run(tiny(policies=["pop"]), tmp_path / "two").read_json("fidelity.json")["tests"] == first
 
 
 def test_a_damaged_cache_is_measured_again(tmp_path: Path, tiny: Tiny):
@@ -109,6 +109,11 @@ def test_a_language_model_is_not_asked_unasked(tmp_path: Path, tiny: Tiny):
 
     assert result.manifest["fidelity"]["verdict"] == "not measured"
     assert "calls: N" in result.manifest["fidelity"]["note"]
+    before = result.read_json("fidelity.json")
+    assert before["tests"] == []
+    assert before["log"]["test"] == "review"
+    again = run(tiny(population=SCRIPTED, policies=["pop"], users=12), tmp_path / "run", resume=True)
+    assert again.read_json("fidelity.json") == before
 
 
 def test_a_language_model_is_asked_for_so_many_answers_and_no_more(tmp_path: Path, tiny: Tiny):
