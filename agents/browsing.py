@@ -25,6 +25,7 @@ from simenv.errors import SimenvError
 from simenv.judgement import Judgement
 from simenv.pages import Grade, Page, Reaction
 
+NONE = np.empty((0, 0), dtype=np.float32)
 CAUSES = np.array(["", "tired", "bored", "disappointed", "called away"], dtype=object)
 LOGISTIC = float(np.sqrt(3) / np.pi)  # makes logistic noise of unit variance
 PAGE_BITS = mix(key(0, "leaving"), np.arange(4096))
@@ -144,8 +145,8 @@ class Browsing:
         self.rows[seats] = self.minds.beginnings[users]
         self.luck[seats] = luck
 
-    def react(self, page: Page) -> Reaction:
-        """Return what the users in `page.seats` do with the page."""
+    def react(self, page: Page, draws: FloatArray = NONE) -> Reaction:
+        """Return what the users in `page.seats` do with the page; `draws` [B, K] are log-odds to view, if given."""
         minds, shape = self.minds, page.items.shape
         grades = np.empty(shape, dtype=np.int8)
         ratings = np.empty(shape, dtype=np.float32)
@@ -155,7 +156,7 @@ class Browsing:
             *(page.items, page.seats, page.number, self.rows, self.luck),
             *(minds.sides, minds.bits, minds.boring),
             *(minds.cuts, minds.levels, minds.grades, minds.temper),
-            *_places(minds.habits.look, shape[1]),
+            *(*_places(minds.habits.look, shape[1]), draws),
             *(grades, ratings, satisfaction, causes),
         )
         return Reaction(grades, ratings, satisfaction, causes > 0, CAUSES.take(causes))
@@ -196,7 +197,7 @@ def _browse(  # type: ignore[no-untyped-def]
     items, seats, numbers, rows, luck,
     vectors, bits, boring,
     cuts, levels, level_grades, temper,
-    look_odds, weights,
+    look_odds, weights, given,
     grades, ratings, satisfaction, causes,
 ):  # fmt: skip
     """Let each user look through a page, then let the page work on mood and boredom, and ask whether he stays."""
@@ -211,6 +212,8 @@ def _browse(  # type: ignore[no-untyped-def]
         row = rows[seat]
         bored, rest = row[width : 2 * width], row[width + both :]
         _score(items[place], row, vectors, width, weights, traits, met, draws, joys, sames)
+        if len(given):
+            draws[:] = given[place]
         page_luck = luck[seat] ^ PAGE_BITS[numbers[place] % len(PAGE_BITS)]
         worth, alike = np.float32(0), np.float32(0)
         for rank, item in enumerate(items[place]):

@@ -5,6 +5,8 @@ are folded into the vectors that `browsing` multiplies. A choice is foretold amo
 he has met them already, and famous items are met more often than others: that much of a choice is taken off there.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from simenv.arrays import BitArray, FloatArray, IntArray
@@ -15,7 +17,7 @@ from simenv.interactions import NO_TIME
 from simenv.judgement import Judgement
 from simenv.pages import Grade
 
-from .browsing import Browsing, Minds, fitted, habits_of, usual_worth
+from .browsing import Browsing, Habits, Minds, fitted, habits_of, usual_worth
 from .choosing import LAST, LUKEWARM, Leanings, learn_leanings
 from .rating import LOGISTIC, Ratings, learn_ratings
 
@@ -40,33 +42,7 @@ class ChoicePopulation:
             raise DataError(f"{dataset.name}: {len(log)} training rows are too few to fit the users to; 10 at least")
         if min(len(dataset.users), len(dataset.catalog)) < 2:
             raise DataError(f"{dataset.name}: to fit the users takes at least two of them, and two items")
-        early, leanings = learn_leanings(dataset, self.seed)
-        weights = _calibrated(dataset, early, stream(self.seed, "choice"))
-        met = MEETING * np.log(dataset.popularity + 1.0)
-        met -= np.log(np.exp(met).mean())
-        items = np.hstack([leanings.items, (weights[1] * leanings.base - met)[:, None], np.ones((len(met), 1))])
-        level = weights[2] * leanings.level + weights[3]
-        view = np.hstack([weights[0] * leanings.users, np.ones((len(level), 1)), level[:, None]])
-        items, view, met = items.astype(np.float32), view.astype(np.float32), met.astype(np.float32)
-        boring = np.full(items.shape[1], 1 / max(float((leanings.items**2).sum(axis=1).mean()), 1e-9))
-        boring[-2:] = 0  # tastes can bore, fame cannot
-        rating = _rating(dataset, items, view, self.seed)
-        self.minds = Minds(
-            items=items,
-            view=view,
-            merits=rating.items.astype(np.float32),
-            rate=rating.users.astype(np.float32),
-            noise=rating.scatter.astype(np.float32),
-            cuts=rating.cuts.astype(np.float32),
-            levels=rating.levels.astype(np.float32),
-            grades=rating.grades,
-            boring=boring.astype(np.float32),
-            usual=usual_worth(items, view, dataset.popularity, stream(self.seed, "usual")),
-            patience=_patience(dataset),
-            meeting=met,
-            bar=np.zeros(len(level), dtype=np.float32),
-            habits=self.habits,
-        )
+        self.minds = learn_minds(dataset, self.seed, self.habits).minds
 
     def enter(self, users: IntArray, luck: BitArray) -> Browsing:
         """Seat these users in this order."""
@@ -80,18 +56,63 @@ class ChoicePopulation:
         return fitted(self.minds, self).judge(users, items, luck)
 
 
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What a log teaches of its users, and what four fifths of it teach of their choices."""
+
+    minds: Minds
+    early: Leanings
+    late: Leanings
+
+
+def learn_minds(dataset: Dataset, seed: int, habits: Habits) -> Learnt:
+    """Learn from four fifths of each history, how much that tells from the rest; then from all."""
+    early, leanings = learn_leanings(dataset, seed)
+    weights = _calibrated(dataset, early, stream(seed, "choice"))
+    met = MEETING * np.log(dataset.popularity + 1.0)
+    met -= np.log(np.exp(met).mean())
+    items = np.hstack([leanings.items, (weights[1] * leanings.base - met)[:, None], np.ones((len(met), 1))])
+    level = weights[2] * leanings.level + weights[3]
+    view = np.hstack([weights[0] * leanings.users, np.ones((len(level), 1)), level[:, None]])
+    items, view, met = items.astype(np.float32), view.astype(np.float32), met.astype(np.float32)
+    boring = np.full(items.shape[1], 1 / max(float((leanings.items**2).sum(axis=1).mean()), 1e-9))
+    boring[-2:] = 0  # tastes can bore, fame cannot
+    rating = _rating(dataset, items, view, seed)
+    minds = Minds(
+        items=items,
+        view=view,
+        merits=rating.items.astype(np.float32),
+        rate=rating.users.astype(np.float32),
+        noise=rating.scatter.astype(np.float32),
+        cuts=rating.cuts.astype(np.float32),
+        levels=rating.levels.astype(np.float32),
+        grades=rating.grades,
+        boring=boring.astype(np.float32),
+        usual=usual_worth(items, view, dataset.popularity, stream(seed, "usual")),
+        patience=_patience(dataset),
+        meeting=met,
+        bar=np.zeros(len(level), dtype=np.float32),
+        habits=habits,
+    )
+    return Learnt(minds, early, leanings)
+
+
 def _calibrated(dataset: Dataset, early: Leanings, rng: np.random.Generator) -> FloatArray:
     """Return by how much vectors, base and level tell the last fifth's choices from items never met, and a constant."""
-    log, starts = dataset.interactions, dataset.starts
-    last = log.places(len(dataset.users)) >= np.floor(np.diff(starts) * LAST + 1e-9)[log.users]
-    rows = np.sort(rng.permutation(np.flatnonzero(last))[:CALIBRATION_ROWS])
-    users, chosen = log.users[rows], log.items[rows]
-    others = strangers(dataset, users, rng)
-    ratings = log.ratings[rows]
-    worth = np.where((ratings >= liked_from(log.ratings)) | np.isnan(ratings), 1.0, LUKEWARM)
-    inputs = np.vstack([_parts(early, users, items) for items in (chosen, others)])
-    found = logistic(inputs, np.repeat([1.0, 0.0], len(rows)), np.tile(worth, 2), ridge=1.0)
+    users, items, chosen, worth = asked_last(dataset, rng)
+    found = logistic(_parts(early, users, items), chosen, worth, ridge=1.0)
     return np.append(np.maximum(found[:3], 0), found[3])
+
+
+def asked_last(dataset: Dataset, rng: np.random.Generator) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+    """Return users and items, the last fifth's choices and as many items never met, which is which, and their worth."""
+    log = dataset.interactions
+    last = log.places(len(dataset.users)) >= np.floor(np.diff(dataset.starts) * LAST + 1e-9)[log.users]
+    rows = np.sort(rng.permutation(np.flatnonzero(last))[:CALIBRATION_ROWS])
+    users, ratings = log.users[rows], log.ratings[rows]
+    items = np.concatenate([log.items[rows], strangers(dataset, users, rng)])
+    worth = np.where((ratings >= liked_from(log.ratings)) | np.isnan(ratings), 1.0, LUKEWARM)
+    return np.tile(users, 2), items, np.repeat([1.0, 0.0], len(rows)), np.tile(worth, 2)
 
 
 def _parts(leanings: Leanings, users: IntArray, items: IntArray) -> FloatArray:

@@ -8,6 +8,7 @@ import pytest
 
 from simenv.agents.choice import ChoicePopulation
 from simenv.agents.truth import TruthPopulation
+from simenv.agents.voters import VotersPopulation
 from simenv.arrays import IntArray
 from simenv.chance import key, mix
 from simenv.films import World, films_world
@@ -18,6 +19,8 @@ from simenv.splits import leave_one_out
 WORLD = films_world(users=300, items=300)
 MAKERS: dict[str, Callable[[World], Any]] = {
     "choice": lambda _: ChoicePopulation(),
+    "voters": lambda _: VotersPopulation(),
+    "weighed voters": lambda _: VotersPopulation(rule="weights"),
     "truth": lambda world: TruthPopulation(world.truth),
 }
 
