@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test lint types bench bench-policies bench-peers bench-asking bench-agents bench-agentcf bench-stats clean
+.PHONY: demo test lint types bench bench-policies bench-peers bench-asking bench-agents bench-users bench-agentcf bench-stats clean
 
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,9 @@ bench-agentcf: $(VENV)/.done
 
 bench-agents: $(VENV)/.done
 	$(BIN)/python -m benchmarks.agents
+
+bench-users: $(VENV)/.done
+	$(BIN)/python -m benchmarks.users
 
 bench-stats: $(VENV)/.done
 	$(BIN)/python -m benchmarks.stats

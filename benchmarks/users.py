@@ -19,6 +19,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from simenv.agents.choice import ChoicePopulation
+from simenv.agents.voters import VotersPopulation
 from simenv.arrays import BoolArray, FloatArray, IntArray
 from simenv.chance import key, mix, stream
 from simenv.dataset import Dataset
@@ -29,7 +30,7 @@ from simenv.readers import open_dataset
 
 from .record import Row, update
 
-POPULATIONS: dict[str, Callable[[], Any]] = {"choice": ChoicePopulation}
+POPULATIONS: dict[str, Callable[[], Any]] = {"choice": ChoicePopulation, "voters": VotersPopulation}
 SHARE = 0.1
 OTHERS = 9
 MOST = 40_000  # held-out liked items that are asked of

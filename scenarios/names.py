@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
+from simenv.agents.mixture import Member
 from simenv.errors import ScenarioError, SimenvError
 from simenv.store import options_of
 
@@ -20,6 +21,7 @@ class Name:
     about: str
     takes: tuple[str, ...] = ()
     takes_if_there: tuple[str, ...] = ()
+    members: str = ""  # the option that lists others of its kind by name, each to be built first
 
 
 POLICIES = {
@@ -44,6 +46,8 @@ POLICIES = {
 }
 POPULATIONS = {
     "choice": Name("simenv.agents.choice:ChoicePopulation", "statistical users fitted to training rows"),
+    "voters": Name("simenv.agents.voters:VotersPopulation", "three votes: keywords, likeness, statistics"),
+    "mixture": Name("simenv.agents.mixture:MixturePopulation", "users of several kinds, by their shares", members="of"),
     "truth": Name("simenv.agents.truth:TruthPopulation", "the made world's own users", ("truth",)),
     "llm": Name(
         "simenv.agents.llm:LLMPopulation", "language-model agents with persona, memory and reflection", (), ("answers",)
@@ -81,12 +85,31 @@ def build(kind: str, name: str, options: Mapping[str, Any], gifts: Mapping[str, 
         taken = [option for option in options_of(maker) if option not in lent]
     except (TypeError, ValueError):
         raise ScenarioError(f"{kind} '{name}': {entry.path} is not a class that makes one") from None
+    if entry.members in options:
+        options = dict(options) | {entry.members: _members(kind, name, options[entry.members], gifts)}
     try:
         return maker(**lent, **options)
     except SimenvError as error:
         raise ScenarioError(f"{kind} '{name}': {error}") from None
     except Exception as error:  # a stranger's class may fail in any way
         raise ScenarioError(f"{kind} '{name}': {error}; it takes {', '.join(taken) or 'no options'}") from None
+
+
+def _members(kind: str, name: str, parts: Any, gifts: Mapping[str, object]) -> list[Member]:
+    """Return the populations that another is made of, built by their names."""
+    form = f"{kind} '{name}': `of` takes a list of names with their shares, such as [{{name: choice, share: 0.7}}]"
+    if not isinstance(parts, list):
+        raise ScenarioError(form)
+    found = []
+    for part in parts:
+        told = {"name": part} if isinstance(part, str) else part
+        if not isinstance(told, Mapping) or not isinstance(told.get("name"), str):
+            raise ScenarioError(f"{form}; {part!r} is no such thing")
+        rest = {option: value for option, value in told.items() if option not in ("name", "share", "label")}
+        made = build(kind, told["name"], rest, gifts)
+        share: Any = told.get("share", 1.0)
+        found.append(Member(str(told.get("label", told["name"])), made, share))
+    return found
 
 
 def _wanted_gifts(kind: str, maker: Any, gifts: Mapping[str, object]) -> list[str]:

@@ -6,8 +6,10 @@ import numpy as np
 
 from simenv.agents.choice import ChoicePopulation
 from simenv.agents.llm import LLMPopulation
+from simenv.agents.mixture import Member, MixturePopulation
 from simenv.agents.replay import ReplayPopulation
 from simenv.agents.truth import TruthPopulation
+from simenv.agents.voters import VotersPopulation
 from simenv.checks import PopulationChecks
 from simenv.films import World
 
@@ -38,6 +40,17 @@ class TestChoiceOfBareItems(PopulationChecks):
         nothing = np.full(len(catalog), None, dtype=object)
         bare = replace(catalog, titles=nothing, categories=((),) * len(catalog), descriptions=nothing)
         return World(replace(world.dataset, catalog=bare), world.truth)
+
+
+class TestVoters(PopulationChecks):
+    make = VotersPopulation
+
+
+class TestMixture(PopulationChecks):
+    def make(self) -> MixturePopulation:
+        kinds = {"choice": ChoicePopulation(), "truth": TruthPopulation(self.world().truth)}
+        kinds["replay"] = ReplayPopulation(self.split().test)
+        return MixturePopulation(of=[Member(name, kind) for name, kind in kinds.items()])
 
 
 class TestTruth(PopulationChecks):
