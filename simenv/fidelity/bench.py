@@ -175,14 +175,12 @@ class Bench:
         order = np.argsort(np.argsort(bits, axis=2), axis=2) + bits[:, :, :1]
         rank = np.argsort(np.argsort(order.reshape(len(lists), -1), axis=1), axis=1)
         taken = rank < round(share * lists.shape[1])
-        mixed = np.where(taken, others, lists)
-        for row in np.flatnonzero([len(np.unique(one)) < len(one) for one in mixed]):  # an item of both stands once
-            seen: set[int] = set()
-            for place, item in enumerate(mixed[row].tolist()):
-                if item in seen:
-                    mixed[row, place] = EMPTY
-                elif item != EMPTY:
-                    seen.add(item)
+        mixed = lists.copy()
+        for row, gone in enumerate(taken):  # no item stands twice, so no place is lost
+            fresh = others[row][~np.isin(others[row], lists[row, ~gone])]
+            lost = np.flatnonzero(gone)
+            mixed[row, lost] = EMPTY
+            mixed[row, lost[: len(fresh)]] = fresh[: len(lost)]
         return mixed
 
     def play(self, lists: IntArray, users: IntArray, seeds: IntArray, *, again: bool = False) -> "Played":

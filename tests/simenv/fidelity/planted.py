@@ -102,7 +102,7 @@ class SeesOnlyWrecks(Faithful):
     def _alter(self, reaction: Reaction, page: Page, users: IntArray, luck: BitArray) -> Reaction:
         there = page.items != EMPTY
         junk = (self.is_junk[users[:, None], np.maximum(page.items, 0)] & there).sum(axis=1) / page.items.shape[1]
-        wreck = np.clip((junk - 0.5) * 2, 0, 1)[:, None]
+        wreck = np.clip((junk - 0.7) / 0.3, 0, 1)[:, None]
         drawn = uniform(mix(mix(luck, page.number + 1000)[:, None], np.arange(page.items.shape[1])))
         taken = (drawn < 0.45 * (1 - wreck)) & there
         grades = np.where(taken, Grade.LIKED, np.where(there, Grade.PASSED, Grade.UNSEEN)).astype(np.int8)

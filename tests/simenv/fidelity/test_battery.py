@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from simenv.errors import SimenvError
@@ -100,4 +101,11 @@ def test_a_list_is_spoilt_by_as_much_as_it_says(faithful: Bench, share: float):
 
     kept = (spoilt == lists).mean()
     assert kept == pytest.approx(1 - share, abs=0.02)
-    assert all(len(set(row[row >= 0])) == (row >= 0).sum() for row in spoilt)
+    assert all(len(set(row)) == len(row) for row in spoilt.tolist())
+    assert (spoilt >= 0).all(), "an empty place would tell a spoilt list from a whole one"
+
+
+def test_where_nothing_is_left_to_spoil_with_places_stay_empty(faithful: Bench):
+    lists, none = faithful.lists["pop"], np.full_like(faithful.junk, -1)
+
+    assert (faithful.spoilt(lists, none, 0.5, "test") >= 0).mean() == pytest.approx(0.5, abs=0.02)
