@@ -44,6 +44,7 @@ YARDSTICKS = ("pop", "item-knn", "ease")  # policies whose lists the users are t
 LARGE = 6000  # items, from which on EASE takes too long
 BRIEF_PAGES = 3  # a session's most, where every answer costs
 REPEATS = 4
+MANY = 1000  # users, by whom policies are known
 UNHELD = "Not held against real users: "
 LOG_QUESTION = "Do the sessions of this very run contradict themselves?"
 REFITTING = 20.0  # seconds that users may be fitted to other texts
@@ -219,11 +220,13 @@ def _measure(
     )
     try:
         most = part.users if part.calls is None else min(part.users, part.calls // answers_a_user(bench))
-        some = _some(stage.users, most)
+        many = _some(stage.users, max(most, MANY))  # what a policy is worth is told without asking anybody
         length = bench.page_size * bench.max_pages
-        lists = {name: _lists(stage, name, some, length, watch) for name in _yardsticks(stage)}
+        lists = {name: _lists(stage, name, many, length, watch) for name in _yardsticks(stage)}
+        base = replace(bench, users=many, lists=lists).base
+        rows = np.searchsorted(many, _some(many, most))
         found = battery(
-            replace(bench, users=some, lists=lists),
+            replace(bench, users=many[rows], lists={name: one[rows] for name, one in lists.items()}, known_base=base),
             tests=part.tests,
             most=part.calls,
             told=lambda test, done, total: watch(Step(f"fidelity: {test}", done, total, "tests")),

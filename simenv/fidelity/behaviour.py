@@ -7,11 +7,10 @@ from simenv.chance import stream
 from simenv.intervals import Interval, paired
 from simenv.pages import EMPTY, Grade, watched
 
-from .bench import METRICS, Bench, Played
+from .bench import LONG, METRICS, Bench, Played
 from .results import Figure, Result, Table, held, result
 from .spread import mean, share, spread
 
-LONG = 5  # pages that a session must be allowed, for its length to say something
 PULL = 0.1  # of fame on real users, below which there is none to speak of
 ONE_KIND = 3  # pages
 

@@ -23,6 +23,7 @@ from .results import LIMITS, Limit
 
 METRICS = ("S_sat", "N_like", "P_view", "N_exit")
 IN_WORDS = {"S_sat": "satisfaction", "N_like": "likes", "P_view": "share viewed", "N_exit": "pages"}
+LONG = 5  # pages that a session must be allowed, for its length to say something
 SEATS = 20_000  # at once
 CERTAIN = 2.0  # standard errors
 PAIR_KEY = key(0, "fidelity", "pair")
@@ -45,6 +46,7 @@ class Bench:
     repeats: int = 4  # times that chance is drawn anew where it is averaged out
     seed: int = 0
     is_brief: bool = False  # whether every answer costs, so that tests do with fewer lists
+    known_base: str | None = None  # which policy is best, as more users told than are asked
     refit: Callable[[Dataset], Population] | None = None  # a new population, fitted to a changed data set
     refits: int = 4  # how many such fits are worth their time
     unrated: Callable[[Dataset], Population] | None = None  # the same, without the ratings that items are shown with
@@ -82,6 +84,8 @@ class Bench:
     @cached_property
     def base(self) -> str | None:
         """The policy that foresees best what was liked; None where none does so better than chance for certain."""
+        if self.known_base is not None:
+            return self.known_base
         gain = {label: self.ndcg(lists) - self.ndcg(self.random_lists("base")) for label, lists in self.lists.items()}
         known = {label: one[np.isfinite(one)] for label, one in gain.items()}
         sure = {

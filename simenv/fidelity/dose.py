@@ -7,7 +7,7 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.chance import stream
 from simenv.intervals import Interval, holm, means, paired
 
-from .bench import IN_WORDS, METRICS, Bench
+from .bench import IN_WORDS, LONG, METRICS, Bench
 from .results import Figure, Result, Table, held, result, unmeasured
 from .spread import mean, share, spread
 
@@ -30,7 +30,9 @@ def dose(bench: Bench) -> Result:
     stack = np.stack([values[name] for name in many])  # [doses, U, metrics]
     figures = []
     for column, metric in enumerate(METRICS):
-        figures += _response(bench, doses, stack[:, :, column].T, IN_WORDS[metric])
+        found = _response(bench, doses, stack[:, :, column].T, IN_WORDS[metric])
+        is_cut_short = metric == "N_exit" and bench.max_pages < LONG
+        figures += [Figure(one.name, one.value) for one in found] if is_cut_short else found
     for name in shuffled:
         gap = paired(values[name][:, 1], values["0"][:, 1])
         figures.append(Figure(f"likes with pages {name}, less those as they were", gap))

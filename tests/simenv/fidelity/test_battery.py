@@ -109,3 +109,17 @@ def test_where_nothing_is_left_to_spoil_with_places_stay_empty(faithful: Bench):
     lists, none = faithful.lists["pop"], np.full_like(faithful.junk, -1)
 
     assert (faithful.spoilt(lists, none, 0.5, "test") >= 0).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_sessions_of_few_pages_say_nothing_by_their_length(faithful: Bench):
+    short = replace(faithful, max_pages=3, lists={name: one[:, :15] for name, one in faithful.lists.items()})
+    dose, behaviour = battery(short, tests=["dose", "behaviour"]).results[::-1]
+
+    assert not any(figure.word for figure in dose.figures if figure.name.startswith("pages"))
+    assert not any(figure.word for figure in behaviour.figures if "page limit" in figure.name)
+    assert {dose.word, behaviour.word} == {"pass"}, (dose.note, behaviour.note)
+
+
+def test_the_best_policy_may_be_known_by_more_users_than_are_asked(faithful: Bench):
+    assert replace(faithful, known_base="pop").base == "pop"
+    assert faithful.base in ("item-knn", "ease")
