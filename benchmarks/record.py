@@ -40,7 +40,7 @@ def write(name: str, command: str, rows: Sequence[Row], *, at_most: Sequence[str
     _print(rows, at_most)
 
 
-def update(name: str, command: str, rows: Sequence[Row], prefix: str) -> None:
+def update(name: str, command: str, rows: Sequence[Row], prefix: str, *, at_most: Sequence[str] = ()) -> None:
     """Print the rows, and write them in place of those whose figure begins with the prefix."""
     file = FOLDER / f"{name}.json"
     known = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
@@ -48,7 +48,7 @@ def update(name: str, command: str, rows: Sequence[Row], prefix: str) -> None:
     fresh = [asdict(one) | {"when": now} for one in rows]
     kept = [one for one in known if not one["figure"].startswith(prefix)]
     _save(name, command, sorted(kept + fresh, key=lambda one: str(one["figure"])))
-    _print(rows, ())
+    _print(rows, at_most)
 
 
 def _save(name: str, command: str, rows: Sequence[Mapping[str, object]]) -> None:
