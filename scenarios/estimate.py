@@ -27,7 +27,8 @@ class Estimate:
         cost = "" if self.money is None else f", {self.money:,.2f} by the scenario's prices"
         return (
             f"at most {self.calls:,} calls for {self.sessions:,} sessions, {self.tokens_in:,} tokens in and"
-            f" {self.tokens_out:,} out{cost}; users who leave early, and answers that are recorded already, take less"
+            f" {self.tokens_out:,} out{cost}; users who leave early, and answers that are recorded already, take less;"
+            " each answer that cannot be read takes a call more"
         )
 
 

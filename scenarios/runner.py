@@ -19,7 +19,7 @@ from simenv.policy import Observer, Policy
 from simenv.population import Closing, Introducing, Population, Thinking
 from simenv.ranking import ranking_table
 from simenv.reports.report import write_report
-from simenv.rundir import ITEM_TEXTS, PERSONAS, RunDir
+from simenv.rundir import ANSWERS, ITEM_TEXTS, PERSONAS, RunDir
 
 from .fidelity import FIDELITY, UNHELD, brief, measured, why_not, with_log
 from .fitted import fitted
@@ -30,7 +30,6 @@ from .stage import Stage, set_stage
 from .steps import Step, Watcher
 
 LOG = logging.getLogger(__name__)
-ANSWERS = "answers.sqlite"  # what language models answered in this run
 
 
 def run(

@@ -35,7 +35,7 @@ from .dataset import Dataset
 from .errors import RunError
 from .eventlog import EventLog
 
-PERSONAS, ITEM_TEXTS = "personas.jsonl", "item_texts.jsonl"
+PERSONAS, ITEM_TEXTS, ANSWERS = "personas.jsonl", "item_texts.jsonl", "answers.sqlite"
 SHAPES = {"metrics.json": dict, "pages.json": dict, "comparisons.json": list}
 
 
@@ -126,7 +126,7 @@ class RunDir:
     @property
     def usage(self) -> dict[str, Usage]:
         """What was asked of language models, by the kind of question; {} if nothing was, or all was replayed."""
-        return usage(self.folder / "answers.sqlite")
+        return usage(self.folder / ANSWERS)
 
     def read_json(self, name: str) -> Any:
         """Return what a JSON file of the run says."""

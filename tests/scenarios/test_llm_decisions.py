@@ -1,14 +1,14 @@
 """Runs whose endpoint gives probabilities: whatever the slots, the order or a crash, the log is the same."""
 
-import importlib.util
 import json
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +20,6 @@ from simenv.rundir import RunDir
 from simenv.scenarios.runner import run
 from simenv.scenarios.scenario import Scenario
 
-SERVER = Path(__file__).parents[1] / "simenv" / "chat" / "scripted_server.py"
 Tiny = Callable[..., Scenario]
 
 RUN = """
@@ -33,14 +32,20 @@ run(read_scenario(sys.argv[1]), Path(sys.argv[2]), resume=True)
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def ways() -> list[str]:
+    """Decisions are asked for first."""
+    return ["decisions", "schema"]
+
+
+@pytest.fixture
+def number() -> int:
+    """Enough that one budget lets some of them finish, and not all."""
+    return 20
+
+
+@pytest.fixture
+def server(listening: Any, script: ModuleType) -> Any:
     """A server that gives probabilities by what it is asked, refuses some, and answers in words by their schema."""
-    spec = importlib.util.spec_from_file_location("scripted_server", SERVER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    server = module.ScriptedServer()
 
     def decide(body: dict[str, Any]) -> dict[str, Any]:
         def chances(name: str, options: list[str]) -> list[float] | None:
@@ -48,35 +53,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             told = [luck.random() for _ in options]
             return None if luck.random() < 0.02 else [one / sum(told) for one in told]
 
-        found: dict[str, Any] = module.deciding(body, chances)
+        found: dict[str, Any] = script.deciding(body, chances)
         return found
 
-    server.decides = decide
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-quite-secret-7731")
-    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def agents(tiny: Tiny, server: Any) -> Tiny:  # noqa: ARG001  (it is asked by its address in the environment)
-    """Return a maker of scenarios with twenty agents; say what differs of the model."""
-
-    def make(**model: Any) -> Scenario:
-        told = {"kind": "endpoint", "model": "scripted", "ways": ["decisions", "schema"], "timeout": 10.0, **model}
-        return tiny(population={"name": "llm", "model": told}, users=20, max_pages=3, offline=None)
-
-    return make
+    listening.decides = decide
+    return listening
 
 
 def rows(result: RunDir) -> tuple[pa.Table, pa.Table]:
-    return result.log.events(), result.log.pages()
-
-
-@pytest.fixture
-def plain(agents: Tiny, tmp_path: Path) -> tuple[pa.Table, pa.Table]:
-    """The log of a run that nothing befell."""
-    return rows(run(agents(), tmp_path / "plain"))
+    return result.events, result.pages
 
 
 @pytest.mark.usefixtures("plain")

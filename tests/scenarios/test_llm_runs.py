@@ -1,11 +1,10 @@
 """Runs with agents behind an endpoint on loopback: whatever the slots, the order or a crash, the log is the same."""
 
-import importlib.util
 import json
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ from simenv.agents.llm import LLMPopulation
 from simenv.chat.model import Message, Question
 from simenv.chat.scripted import Scripted
 from simenv.errors import BudgetSpent, PopulationError, RunError, SimenvError
-from simenv.rundir import RunDir
-from simenv.scenarios.runner import ANSWERS, run
+from simenv.rundir import ANSWERS, RunDir
+from simenv.scenarios.runner import run
 from simenv.scenarios.scenario import Scenario
 
-SERVER = Path(__file__).parents[1] / "simenv" / "chat" / "scripted_server.py"
 KEY = "sk-quite-secret-7731"
 Tiny = Callable[..., Scenario]
 
@@ -37,40 +35,14 @@ def by_rules(body: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def server(listening: Any) -> Any:
     """A server that answers by the stand-in's rules."""
-    spec = importlib.util.spec_from_file_location("scripted_server", SERVER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    server = module.ScriptedServer()
-    server.answer = by_rules
-    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def agents(tiny: Tiny, server: Any) -> Tiny:  # noqa: ARG001  (it is asked by its address in the environment)
-    """Return a maker of scenarios with fifteen agents; say what differs of the model."""
-
-    def make(**model: Any) -> Scenario:
-        told = {"kind": "endpoint", "model": "scripted", "ways": ["schema"], "timeout": 10.0, **model}
-        return tiny(population={"name": "llm", "model": told}, users=15, max_pages=3, offline=None)
-
-    return make
+    listening.answer = by_rules
+    return listening
 
 
 def rows(result: RunDir) -> tuple[pa.Table, pa.Table]:
-    return result.log.events(), result.log.pages()
-
-
-@pytest.fixture
-def plain(agents: Tiny, tmp_path: Path) -> tuple[pa.Table, pa.Table]:
-    """The log of a run that nothing befell."""
-    return rows(run(agents(), tmp_path / "plain"))
+    return result.events, result.pages
 
 
 def test_answers_in_any_order_and_any_number_at_once_leave_the_same_log(
