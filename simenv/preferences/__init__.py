@@ -1,0 +1,1 @@
+"""Preference records: who liked what more than what, and what training libraries read of it."""
