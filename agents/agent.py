@@ -108,16 +108,11 @@ class Agent:
 
     async def look(self, model: ChatModel, shown: Sequence[Shown | None]) -> Deed:
         """Return what the agent does with a page; a place without an item is None."""
-        self.page += 1
-        places = [place for place, item in enumerate(shown) if item is not None]
-        bits = mix_row(self.luck, self.page, len(places) + 1)  # to leave, then the place of each item
-        order = bits[1:].argsort().tolist()
-        asked = {letter: places[row] for letter, row in zip(letters(len(places)), order, strict=True)}
-        items = {letter: item for letter, place in asked.items() if (item := shown[place]) is not None}
+        asked, items, bits = self.turn_to(shown)
         recalled = await self.memory.recall([item.named for item in items.values()])
         outcome = await self._browse(model, items, recalled)
-        deed = self._deed(shown, asked, outcome, bits[:1])
-        self._remember(shown, deed)
+        deed = self._deed(shown, asked, outcome, bits)
+        self.remember(shown, deed)
         if deed.leaves:
             await self._part(model, deed)
         elif self.memory.is_full_of_news:
@@ -125,6 +120,16 @@ class Agent:
         deed.remembered = self.memory.take_news()
         deed.asked, self.asked = _as_json(tuple(self.asked)), []
         return deed
+
+    def turn_to(self, shown: Sequence[Shown | None]) -> tuple[dict[str, int], dict[str, Shown], BitArray]:
+        """Begin the next page; return the items' places and the items by their letters, and the luck of leaving [1]."""
+        self.page += 1
+        places = [place for place, item in enumerate(shown) if item is not None]
+        bits = mix_row(self.luck, self.page, len(places) + 1)  # to leave, then the place of each item
+        order = bits[1:].argsort().tolist()
+        asked = {letter: places[row] for letter, row in zip(letters(len(places)), order, strict=True)}
+        items = {letter: item for letter, place in asked.items() if (item := shown[place]) is not None}
+        return asked, items, bits[:1]
 
     async def _browse(
         self, model: ChatModel, items: Mapping[str, Shown], recalled: Sequence[Remembered]
@@ -209,7 +214,8 @@ class Agent:
         ]
         return sum(shares) / (len(shares) * most) if shares and most else 0.5
 
-    def _remember(self, shown: Sequence[Shown | None], deed: Deed) -> None:
+    def remember(self, shown: Sequence[Shown | None], deed: Deed) -> None:
+        """Write to memory what was done with a page, and what was made of it."""
         taken, passed, about = list[str](), list[str](), list[str]()
         for place, (item, grade, rating) in enumerate(zip(shown, deed.grades, deed.ratings, strict=True)):
             if item is None or grade == Grade.UNSEEN:

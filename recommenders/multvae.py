@@ -12,7 +12,7 @@ from simenv.store import Arrays
 
 from .learned import Learned
 from .recommender import seen_matrix
-from .torches import hold_memory, kept_progress, resume_progress
+from simenv.torches import hold_memory, kept_progress, resume_progress
 
 import torch  # isort: skip  (after torches, which says how to install it)
 from torch import Tensor, nn

@@ -16,7 +16,7 @@ from simenv.store import Arrays
 from .learned import Learned
 from .recommender import fame_of
 from .sequences import stretches
-from .torches import hold_memory, kept_progress, resume_progress
+from simenv.torches import hold_memory, kept_progress, resume_progress
 from .transformer import Trunk, read_histories
 
 import torch  # isort: skip  (after the trunk, which says how to install it)

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .arrays import FloatArray, IdArray, IntArray
+from .arrays import FloatArray, GradeArray, IdArray, IntArray
 from .dataset import Dataset
 from .errors import RunError
 from .pages import EMPTY, GRADE_WORDS, Turn
@@ -92,6 +92,12 @@ class EventLog:
             yield
         except (OSError, pa.ArrowInvalid) as error:
             raise RunError(f"{self.folder / kind}: a part of the log is damaged: {error}") from None
+
+
+def grade_numbers(words: pa.ChunkedArray) -> GradeArray:
+    """Return the grades that a column of the log tells by their words."""
+    numbers = {word: grade for grade, word in enumerate(GRADE_WORDS.tolist())}
+    return np.array([numbers[word] for word in words.to_pylist()], dtype=np.int8)
 
 
 def in_order(table: pa.Table, columns: Sequence[str]) -> pa.Table:

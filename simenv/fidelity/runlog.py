@@ -6,7 +6,8 @@ import pyarrow.compute as pc
 
 from simenv.arrays import FloatArray, IntArray
 from simenv.dataset import disliked_to, liked_from
-from simenv.pages import EMPTY, GRADE_WORDS, Grade, Page, Reaction, Turn
+from simenv.eventlog import grade_numbers
+from simenv.pages import EMPTY, Grade, Page, Reaction, Turn
 from simenv.rundir import RunDir
 
 from .bench import Played
@@ -40,9 +41,8 @@ def _played(run: RunDir, label: str, size: int) -> Played:
     items = np.full((len(pages), size), EMPTY, dtype=np.int32)
     grades = np.full(items.shape, Grade.UNSEEN, dtype=np.int8)
     ratings = np.full(items.shape, np.nan)
-    words = {word: grade for grade, word in enumerate(GRADE_WORDS.tolist())}
     items[place, rank] = 0  # which item it was makes no odds
-    grades[place, rank] = [words[word] for word in events["grade"].to_pylist()]
+    grades[place, rank] = grade_numbers(events["grade"])
     ratings[place, rank] = events["rating"].to_numpy()
     turns = []
     for page in range(span):

@@ -71,6 +71,9 @@ class Past:
 class Llama(nn.Module):
     """Reads tokens in their order; tells at each place how likely each token comes next."""
 
+    cosines: Tensor
+    sines: Tensor
+
     def __init__(self, shape: Shape, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.shape = shape

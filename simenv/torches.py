@@ -1,4 +1,4 @@
-"""What the policies that learn with torch share."""
+"""What all share that learns with torch: its state as arrays, and its memory."""
 
 import ctypes
 
@@ -9,7 +9,7 @@ try:
     import torch
     from torch import Tensor, nn
 except ImportError:
-    raise MissingExtra("this policy", "torch") from None
+    raise MissingExtra("what learns with torch", "torch") from None
 
 
 def kept_progress(network: nn.Module, optimiser: torch.optim.Optimizer) -> Arrays:
