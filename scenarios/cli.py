@@ -245,6 +245,49 @@ def compare(
 
 
 @app.command()
+def pairs(
+    folder: RunFolder,
+    out: Annotated[Path, typer.Option(help="The file to write: .jsonl or .parquet.", metavar="FILE")],
+    form: Annotated[str, typer.Option("--format", help="trl, plain, kto or lists.")] = "trl",
+    against: Annotated[str, typer.Option(help="What is rejected: passed, disliked or both.")] = "both",
+    by: Annotated[str, typer.Option(help="What gaps are measured in: grade or rating.")] = "grade",
+    least_gap: Annotated[float, typer.Option(help="The least gap; passed is 2 below liked, disliked 3.")] = 1.0,
+    balance: Annotated[
+        list[str] | None, typer.Option(help="Alike for chosen and rejected: popularity, length; may be repeated.")
+    ] = None,
+    policies: Annotated[str | None, typer.Option(help="From these policies' pages alone, with commas.")] = None,
+    most_per_user: Annotated[int | None, typer.Option(help="At most so many rows for each user.")] = None,
+    history: Annotated[int, typer.Option(help="So many items of a user's past stand in the prompt.")] = 20,
+    leaks: Annotated[str, typer.Option(help="What was held out for the same user: refuse or drop.")] = "refuse",
+    prompt: Annotated[Path | None, typer.Option(help="A prompt of your own, with {history} in it.")] = None,
+    seed: Annotated[int, typer.Option(help="Of what is drawn for balance and the most per user.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+) -> None:
+    """Write what a run's users liked over what, as preferences to train on, and a data card beside it."""
+    from .pairs import Wish
+    from .pairs import pairs as write_pairs
+
+    wish = Wish(
+        form,
+        against,
+        by,
+        least_gap,
+        tuple(balance or ()),
+        None if policies is None else tuple(name.strip() for name in policies.split(",") if name.strip()),
+        most_per_user,
+        history,
+        leaks,
+        prompt,
+        seed,
+    )
+    found = write_pairs(folder, out, wish, force=force)
+    left_out = {name.replace("_", " "): count for name, count in found.card["left_out"].items() if count}
+    print(f"{found.card['rows']:,} rows of {found.card['users']:,} users: {found.path}")
+    print("left out: " + (", ".join(f"{count:,} {name}" for name, count in left_out.items()) or "nothing"))
+    print(f"data card: {found.card_path}")
+
+
+@app.command()
 def plan(
     folder: RunFolder,
     difference: Annotated[float, typer.Option(help="The least mean difference per user that matters.")],

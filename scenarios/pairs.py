@@ -1,0 +1,159 @@
+"""The command `simenv pairs`: a run's preferences as a file that training libraries read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import simenv
+from simenv.arrays import BoolArray
+from simenv.dataset import Dataset
+from simenv.errors import DataError, RunError, SimenvError
+from simenv.preferences.card import card_of, write_card
+from simenv.preferences.choosing import is_among, is_balanced, is_first
+from simenv.preferences.converting import Labels, Pairs, lists_of, some, to_labels, to_pairs
+from simenv.preferences.exporting import FORMATS, Export, check_place, write_rows
+from simenv.preferences.leaks import HOW, guard, leaks_of
+from simenv.preferences.records import Records
+from simenv.preferences.simulated import pages_of
+from simenv.preferences.wording import Wording
+from simenv.rundir import RunDir
+from simenv.splits import Split
+
+from .scenario import read_scenario
+from .stage import cut, open_world
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a user wants of a run's preferences."""
+
+    form: str = "trl"
+    against: str = "both"
+    by: str = "grade"
+    least_gap: float = 1.0
+    balance: Sequence[str] = ()
+    policies: Sequence[str] | None = None
+    most_per_user: int | None = None
+    window: int = 20
+    leaks: str = "refuse"
+    prompt: Path | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written, and where the card that tells of it lies."""
+
+    path: Path
+    card: dict[str, Any]
+    card_path: Path
+
+
+def pairs(folder: Path, out: Path, wish: Wish, *, force: bool = False) -> Written:
+    """Write the preferences of a run's users to a file, and a data card beside it."""
+    _check(wish)
+    check_place(out, force=force)
+    run = RunDir.open(folder)
+    run.check_whole()
+    split = split_of(run)
+    records = pages_of(run, split.train, window=wish.window, policies=wish.policies)
+    found = leaks_of(records, split)
+    leaked = {"held_out_candidates": int(found.candidates.sum()), "held_out_in_pasts": int(found.history.sum())}
+    records = guard(records, split, wish.leaks)
+    export = Export(records, split.train, _wording(split.train, wish.prompt))
+    chosen: Pairs | Labels
+    if wish.form == "kto":
+        chosen, left_out = _kept(to_labels(records, against=wish.against, train=split.train), split.train, wish)
+    else:
+        made = to_pairs(records, against=wish.against, by=wish.by, least_gap=wish.least_gap, train=split.train)
+        chosen, left_out = _kept(made, split.train, wish)
+    if not len(chosen):
+        raise RunError(f"{folder}: nothing to write; {_why_nothing(records, wish, left_out)}")
+    rows = lists_of(chosen, seed=wish.seed) if isinstance(chosen, Pairs) and wish.form == "lists" else chosen
+    count = write_rows(out, export.rows(rows, wish.form))
+    without = int(len(records) - len(np.unique(chosen.rows)))
+    told = _told(run, split, wish) | {"left_out": leaked | left_out | {"pages_without_a_row": without}}
+    card = card_of(export, chosen, count, told)
+    return Written(out, card, write_card(out, card)[1])
+
+
+def split_of(run: RunDir) -> Split:
+    """Return the data of a run, cut as it was when it was run."""
+    path = run.folder / "scenario.yaml"
+    if not path.is_file():
+        raise RunError(f"{run.folder}: no scenario.yaml, which says what data the run was of")
+    scenario = read_scenario(str(path))
+    return cut(open_world(scenario.dataset)[0], scenario.split)
+
+
+def _check(wish: Wish) -> None:
+    if wish.form not in FORMATS:
+        raise SimenvError(f"--format {wish.form}: there are {', '.join(FORMATS)}")
+    if wish.leaks not in HOW:
+        raise SimenvError(f"--leaks {wish.leaks}: there are {' and '.join(HOW)}")
+    if wish.form == "kto" and (wish.by != "grade" or wish.least_gap != 1.0):
+        raise SimenvError("--format kto: its rows are single items, which have no gap; leave out --by and --least-gap")
+    if wish.by == "rating" and wish.against != "both":
+        raise SimenvError("--by rating: what is rejected follows from the ratings; leave out --against")
+
+
+def _wording(train: Dataset, prompt: Path | None) -> Wording:
+    if prompt is None:
+        return Wording(train.catalog)
+    try:
+        return Wording(train.catalog, prompt.read_text(encoding="utf-8").strip())
+    except UnicodeDecodeError:
+        raise DataError(f"{prompt}: not a text in UTF-8") from None
+    except DataError as error:
+        raise DataError(f"{prompt}: {error}") from None
+
+
+def _kept(rows: Any, train: Dataset, wish: Wish) -> tuple[Any, dict[str, int]]:
+    """Return what is kept of pairs or labels, and how many were left out for which reason."""
+    left_out: dict[str, int] = {}
+
+    def keep(reason: str, kept: BoolArray) -> None:
+        nonlocal rows
+        left_out[reason] = int((~kept).sum())
+        rows = some(rows, kept)
+
+    keep("duplicates", is_first(rows))
+    if wish.most_per_user is not None:
+        keep("beyond_the_most_per_user", is_among(rows, wish.most_per_user, wish.seed))
+    if wish.balance:
+        keep("for_balance", is_balanced(rows, train, wish.balance, wish.seed))
+    return rows, left_out
+
+
+def _why_nothing(records: Records, wish: Wish, left_out: dict[str, int]) -> str:
+    if left_out.get("for_balance"):
+        return f"no pairs can be balanced by {' and '.join(wish.balance)}"
+    gap = f" with a {wish.by} gap of {wish.least_gap:g}" if wish.form != "kto" else ""
+    return f"none of its {len(records):,} pages has a liked item and one to reject ({wish.against}){gap}"
+
+
+def _told(run: RunDir, split: Split, wish: Wish) -> dict[str, Any]:
+    manifest = run.manifest
+    return {
+        "simenv": simenv.__version__,
+        "run": run.folder.resolve().name,
+        "question": manifest.get("question"),
+        "status": manifest.get("status"),
+        "format": f"{wish.form}: {FORMATS[wish.form]}",
+        "dataset": split.train.name,
+        "fingerprint": split.train.fingerprint,
+        "split": split.protocol,
+        "population": manifest["population"]["name"],
+        "fidelity": manifest.get("fidelity", {}).get("verdict", "not measured"),
+        "against": wish.against,
+        "by": wish.by,
+        "least_gap": wish.least_gap,
+        "balance": list(wish.balance) or None,
+        "most_per_user": wish.most_per_user,
+        "window": wish.window,
+        "leaks": wish.leaks,
+        "seed": wish.seed,
+    }
