@@ -40,12 +40,7 @@ class TfidfEncoder:
 
     def encode(self, catalog: Catalog) -> FloatArray:
         """Return a unit vector for each item [I, D]; zero where nothing is written."""
-        counts = word_counts(catalog)
-        spread = np.bincount(counts.indices, minlength=counts.shape[1])  # items with each word
-        # A word of one item links it to nothing, and one of many links everything.
-        words = counts[:, (spread >= 2) & (spread <= 0.3 * len(catalog))]
-        categories = sparse.csr_array(catalog.category_matrix).astype(np.float64)
-        return _unit(_reduced(sparse.hstack([tfidf(words), tfidf(categories)], format="csr"), self.dimensions))
+        return _unit(_reduced(weighted_words(catalog), self.dimensions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +89,16 @@ def model_folder(model: str | Path) -> Path:
         f"no sentence model '{model}': there is no such folder, and no installed package of this name carries one"
         " (a modules.json); nothing is downloaded, so save the model to a folder first and name that"
     )
+
+
+def weighted_words(catalog: Catalog) -> sparse.csr_array:
+    """Return the TF-IDF weights of each item's words, and beside them those of its categories [I, W]."""
+    counts = word_counts(catalog)
+    spread = np.bincount(counts.indices, minlength=counts.shape[1])  # items with each word
+    # A word of one item links it to nothing, and one of many links everything.
+    words = counts[:, (spread >= 2) & (spread <= 0.3 * len(catalog))]
+    categories = sparse.csr_array(catalog.category_matrix).astype(np.float64)
+    return sparse.hstack([tfidf(words), tfidf(categories)], format="csr")
 
 
 def word_counts(catalog: Catalog) -> sparse.csr_array:
