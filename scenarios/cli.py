@@ -248,7 +248,7 @@ def compare(
 def pairs(
     folder: RunFolder,
     out: Annotated[Path, typer.Option(help="The file to write: .jsonl or .parquet.", metavar="FILE")],
-    form: Annotated[str, typer.Option("--format", help="trl, plain, kto or lists.")] = "trl",
+    form: Annotated[str, typer.Option("--format", help="trl, plain, kto, lists, or records.")] = "trl",
     against: Annotated[str, typer.Option(help="What is rejected: passed, disliked or both.")] = "both",
     by: Annotated[str, typer.Option(help="What gaps are measured in: grade or rating.")] = "grade",
     least_gap: Annotated[float, typer.Option(help="The least gap; passed is 2 below liked, disliked 3.")] = 1.0,
@@ -331,6 +331,44 @@ def fidelity(
         found = measure_fidelity(source, changes, out=out, fresh=fresh, watch=watch)
     console = Console(highlight=False)
     console.print(fidelity_line(found), "", fidelity_table(found, console.width), sep="\n")
+
+
+@app.command()
+def distil(
+    source: Annotated[
+        str, typer.Argument(help="A run, whose users are to be imitated, or a scenario, whose real users are.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder of the model that is made.")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Teach this model beside its own weights, by LoRA; unless told one from nothing."),
+    ] = None,
+    pages: Annotated[int, typer.Option(min=2, help="How many pages to learn from, at most.")] = 4000,
+    epochs: Annotated[int | None, typer.Option(min=1, help="How often to go over them, at most.")] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="NAME=VALUE", help="How it learns: dimensions, layers, rank, learning_rate, …"),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the scenario.")
+    ] = None,
+) -> None:
+    """Teach a small language model to answer pages as others did, for agents that cost nothing: `model: {kind: local}`."""
+    from rich.console import Console
+
+    from .distil import distil as teach
+    from .distil import table_of
+    from .progress import watching
+    from .told import assigned
+
+    how = dict(assigned("--with", option, "dimensions=96") for option in options or [])
+    how |= {} if epochs is None else {"epochs": epochs}
+    with watching() as watch:
+        found = teach(
+            source, out, settings=settings or [], pages=pages, checkpoint=checkpoint, schooling=how, watch=watch
+        )
+    Console(highlight=False).print(table_of(*found))
+    print(f"\nas agents: population: {{name: llm, model: {{kind: local, path: {out}}}}}")
 
 
 @app.command("list")

@@ -25,6 +25,8 @@ from simenv.splits import Split
 from .scenario import read_scenario
 from .stage import cut, open_world
 
+RECORDS = "records"
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -54,30 +56,43 @@ class Written:
 
 def pairs(folder: Path, out: Path, wish: Wish, *, force: bool = False) -> Written:
     """Write the preferences of a run's users to a file, and a data card beside it."""
-    _check(wish)
+    _check(wish, out)
     check_place(out, force=force)
     run = RunDir.open(folder)
     run.check_whole()
     split = split_of(run)
     records = pages_of(run, split.train, window=wish.window, policies=wish.policies)
-    found = leaks_of(records, split)
-    leaked = {"held_out_candidates": int(found.candidates.sum()), "held_out_in_pasts": int(found.history.sum())}
+    leaking = leaks_of(records, split)
+    leaked = {"held_out_candidates": int(leaking.candidates.sum()), "held_out_in_pasts": int(leaking.history.sum())}
     records = guard(records, split, wish.leaks)
     export = Export(records, split.train, _wording(split.train, wish.prompt))
-    chosen: Pairs | Labels
-    if wish.form == "kto":
-        chosen, left_out = _kept(to_labels(records, against=wish.against, train=split.train), split.train, wish)
-    else:
-        made = to_pairs(records, against=wish.against, by=wish.by, least_gap=wish.least_gap, train=split.train)
-        chosen, left_out = _kept(made, split.train, wish)
-    if not len(chosen):
+    found, left_out = _found(records, split.train, wish)
+    if not len(found):
         raise RunError(f"{folder}: nothing to write; {_why_nothing(records, wish, left_out)}")
-    rows = lists_of(chosen, seed=wish.seed) if isinstance(chosen, Pairs) and wish.form == "lists" else chosen
-    count = write_rows(out, export.rows(rows, wish.form))
-    without = int(len(records) - len(np.unique(chosen.rows)))
-    told = _told(run, split, wish) | {"left_out": leaked | left_out | {"pages_without_a_row": without}}
-    card = card_of(export, chosen, count, told)
+    count = _write(out, export, found, wish)
+    if wish.form != RECORDS:
+        left_out["pages_without_a_row"] = len(records) - len(np.unique(found.rows))
+    told = _told(run, split, wish) | {"left_out": leaked | left_out}
+    card = card_of(export, found, count, told)
     return Written(out, card, write_card(out, card)[1])
+
+
+def _found(records: Records, train: Dataset, wish: Wish) -> tuple[Pairs | Labels, dict[str, int]]:
+    """Return what is to be written, and how much was left out for which reason."""
+    if wish.form == RECORDS:
+        return to_labels(records), {}
+    if wish.form == "kto":
+        return _kept(to_labels(records, against=wish.against, train=train), train, wish)
+    made = to_pairs(records, against=wish.against, by=wish.by, least_gap=wish.least_gap, train=train)
+    return _kept(made, train, wish)
+
+
+def _write(out: Path, export: Export, found: Pairs | Labels, wish: Wish) -> int:
+    if wish.form == RECORDS:
+        export.records.write(out, export.train)
+        return len(export.records)
+    rows = lists_of(found, seed=wish.seed) if isinstance(found, Pairs) and wish.form == "lists" else found
+    return write_rows(out, export.rows(rows, wish.form))
 
 
 def split_of(run: RunDir) -> Split:
@@ -89,13 +104,19 @@ def split_of(run: RunDir) -> Split:
     return cut(open_world(scenario.dataset)[0], scenario.split)
 
 
-def _check(wish: Wish) -> None:
-    if wish.form not in FORMATS:
-        raise SimenvError(f"--format {wish.form}: there are {', '.join(FORMATS)}")
+def _check(wish: Wish, out: Path) -> None:
+    if wish.form not in (*FORMATS, RECORDS):
+        raise SimenvError(f"--format {wish.form}: there are {', '.join((*FORMATS, RECORDS))}")
+    if wish.form == RECORDS and out.suffix != ".parquet":
+        raise SimenvError(f"{out}: records are written as .parquet")
     if wish.leaks not in HOW:
         raise SimenvError(f"--leaks {wish.leaks}: there are {' and '.join(HOW)}")
-    if wish.form == "kto" and (wish.by != "grade" or wish.least_gap != 1.0):
-        raise SimenvError("--format kto: its rows are single items, which have no gap; leave out --by and --least-gap")
+    if wish.form in ("kto", RECORDS) and (wish.by != "grade" or wish.least_gap != 1.0):
+        raise SimenvError(f"--format {wish.form}: its rows have no gap; leave out --by and --least-gap")
+    if wish.form == RECORDS and (wish.balance or wish.most_per_user is not None or wish.against != "both"):
+        raise SimenvError(
+            "--format records: it holds every page as it is; leave out --balance, --most-per-user, --against"
+        )
     if wish.by == "rating" and wish.against != "both":
         raise SimenvError("--by rating: what is rejected follows from the ratings; leave out --against")
 
@@ -142,7 +163,7 @@ def _told(run: RunDir, split: Split, wish: Wish) -> dict[str, Any]:
         "run": run.folder.resolve().name,
         "question": manifest.get("question"),
         "status": manifest.get("status"),
-        "format": f"{wish.form}: {FORMATS[wish.form]}",
+        "format": f"{wish.form}: {FORMATS.get(wish.form, 'every page with its past and all grades')}",
         "dataset": split.train.name,
         "fingerprint": split.train.fingerprint,
         "split": split.protocol,

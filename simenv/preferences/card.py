@@ -54,7 +54,7 @@ def card_of(export: Export, found: Pairs | Labels, rows: int, told: Mapping[str,
 
 def write_card(path: Path, card: Mapping[str, Any]) -> tuple[Path, Path]:
     """Write the card beside a file of preferences, as JSON and to read; return where."""
-    places = path.with_suffix(".card.json"), path.with_suffix(".card.md")
+    places = path.with_name(f"{path.name}.card.json"), path.with_name(f"{path.name}.card.md")
     texts = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n", markdown(path.name, card)
     for place, text in zip(places, texts, strict=True):
         unfinished = place.with_name(f".{place.name}.unfinished")
