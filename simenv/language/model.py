@@ -1,13 +1,21 @@
-"""The contract of a causal language model, whoever made it."""
+"""What whoever decodes asks of a causal language model: ours, or any other behind an adapter."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Language(Protocol):
-    """Reads tokens in their order; tells at each place how likely each token comes next."""
+class CausalModel(Protocol):
+    """Reads tokens in their order; tells at each place how likely each token comes next.
+
+    A past is the model's own: it has a `length`, of the tokens read so far, and set to less it forgets the last of
+    them.
+    """
 
     @property
     def vocabulary(self) -> int:
@@ -15,13 +23,8 @@ class Language(Protocol):
         ...
 
     def forward(
-        self,
-        tokens: "Tensor",
-        *,
-        positions: "Tensor | None" = None,
-        mask: "Tensor | None" = None,
-        past: Any = None,
-    ) -> "Tensor":
+        self, tokens: Tensor, *, positions: Tensor | None = None, mask: Tensor | None = None, past: Any = None
+    ) -> Tensor:
         """Return what is known at each place [B, L, D] of some tokens [B, L].
 
         Each sees itself and those before it, unless a `mask` [B, 1, L, past and L] says what it sees (true) or not;
@@ -33,6 +36,19 @@ class Language(Protocol):
         """Return an empty past for so many rows, of so many tokens at most."""
         ...
 
-    def scores(self, found: "Tensor", first: int = 0, end: int | None = None) -> "Tensor":
+    def scores(self, found: Tensor, first: int = 0, end: int | None = None) -> Tensor:
         """Return the scores [..., V] of the next token from what is known; of some tokens alone if told which."""
         ...
+
+
+@contextmanager
+def at_rest(model: object) -> Iterator[None]:
+    """Let a model that is being taught leave nothing to chance for a while."""
+    taught: Any = model if getattr(model, "training", False) else None
+    if taught is not None:
+        taught.eval()
+    try:
+        yield
+    finally:
+        if taught is not None:
+            taught.train()
