@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -132,6 +133,21 @@ def test_what_a_replayed_user_was_never_asked_is_no_rejection(tiny: Any, tmp_pat
     result = run(tiny(population="replay", fidelity=False), tmp_path / "replayed")
     with pytest.raises(SimenvError, match="nothing to write"):
         pairs(result.folder, tmp_path / "pairs.jsonl", DROP)
+
+
+def test_a_row_is_less_sure_where_an_agents_answer_had_to_be_repaired(tiny: Any, tmp_path: Path):
+    result = run(tiny(population="llm", users=20, fidelity=False), tmp_path / "asked")
+
+    def confidence(name: str) -> list[float]:
+        rows = rows_of(pairs(result.folder, tmp_path / name, replace(DROP, form="kto")).path)
+        return [row["confidence"] for row in rows]
+
+    before = confidence("plain.jsonl")
+    for path in (result.folder / "pages").glob("part-*"):
+        pages = pq.read_table(path, partitioning=None)
+        place = pages.column_names.index("reading")
+        pq.write_table(pages.set_column(place, "reading", pa.array(["repaired"] * len(pages))), path)
+    assert confidence("repaired.jsonl") == pytest.approx([one / 2 for one in before], abs=1e-4)
 
 
 @pytest.mark.parametrize(
