@@ -1,5 +1,6 @@
 """No two items may bear the same row of codes: how those that do are told apart."""
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -33,13 +34,18 @@ def told_apart(quantised: Quantised, way: str) -> tuple[IntArray, tuple[int, ...
     if way == "digit":
         numbers = _count_through(codes)
         return np.column_stack([codes, numbers]), (*sizes, int(numbers.max()) + 1)
-    room = int(np.prod(np.array(sizes, dtype=object)))
-    if room < len(codes):
+    check_room(sizes, len(codes), way)
+    return _moved(quantised, _spread(quantised) if way == "sinkhorn" else codes), sizes
+
+
+def check_room(sizes: tuple[int, ...], count: int, way: str) -> None:
+    """Refuse to tell more rows apart than there are codes for; a digit makes its own room."""
+    room = math.prod(sizes)
+    if way in ("sinkhorn", "free") and room < count:
         raise SimenvError(
-            f"{' x '.join(map(str, sizes))} codes name {room} and there are {len(codes)};"
+            f"{' x '.join(map(str, sizes))} codes name {room} and there are {count};"
             " take more codes or levels, or disambiguation: digit"
         )
-    return _moved(quantised, _spread(quantised) if way == "sinkhorn" else codes), sizes
 
 
 def _groups(codes: IntArray) -> list[IntArray]:
@@ -80,7 +86,7 @@ def _moved(quantised: Quantised, codes: IntArray) -> IntArray:
     staying = np.ones(len(codes), dtype=bool)
     staying[movers] = False
     taken = Counter(tuple(row[:depth]) for row in codes[staying].tolist() for depth in range(1, levels + 1))
-    rooms = [int(np.prod(np.array(quantised.sizes[depth:], dtype=object))) for depth in range(1, levels + 1)]
+    rooms = [math.prod(quantised.sizes[depth:]) for depth in range(1, levels + 1)]
     for mover in movers:
         prefix: tuple[int, ...] = ()
         rest = quantised.vectors[mover]

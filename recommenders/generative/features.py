@@ -77,7 +77,7 @@ class Features:
         told = [(share, part) for share, part in parts if share > 0 and part.any()]
         if not told:
             raise SimenvError(
-                f"{dataset.name}: with features: {self.kind} nothing tells its {len(dataset.catalog)} items apart;"
+                f"{dataset.name}: with features: {self.kind} there is nothing to tell anything apart by;"
                 " quantiser: atomic needs no features"
             )
         whole = sum(share for share, _ in told)

@@ -51,11 +51,13 @@ def spread_out(points: FloatArray, count: int, rng: np.random.Generator) -> Floa
 def nearest(points: FloatArray, centres: FloatArray) -> tuple[IntArray, FloatArray]:
     """Return the number of each point's nearest centre [N], the lower of two, and its squared distance [N]."""
     codes, far = np.empty(len(points), dtype=np.int64), np.empty(len(points), dtype=points.dtype)
+    halves = (centres**2).sum(axis=1) / 2
     for first in range(0, len(points), TOGETHER):
         some = slice(first, first + TOGETHER)
-        apart = distances(points[some], centres)
-        codes[some] = apart.argmin(axis=1)
-        far[some] = apart[np.arange(len(apart)), codes[some]]
+        near = points[some] @ centres.T
+        near -= halves  # the squared distance is the point's own square less twice this
+        codes[some] = near.argmax(axis=1)
+        far[some] = np.maximum((points[some] ** 2).sum(axis=1) - 2 * near.max(axis=1), 0)
     return codes, far
 
 

@@ -1,10 +1,11 @@
 """RQ-VAE: a small network learns the vectors whose codes tell the most (Zeghidour 2021; TIGER's settings, smaller)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from simenv.arrays import FloatArray, IntArray
 from simenv.chance import key, stream
@@ -36,14 +37,14 @@ def rqvae(vectors: FloatArray, levels: int, codes: int, seed: int, *, latent: in
         torch.manual_seed(int(key(seed, "tokenizer", "rqvae") >> np.uint64(1)))
         points = torch.from_numpy(np.ascontiguousarray(vectors, np.float32))
         points = points * float(np.sqrt(vectors.shape[1]) / max(float(np.sqrt((vectors**2).sum(axis=1).mean())), 1e-9))
-        coder = Coder(vectors.shape[1], latent, levels, codes)
+        coder = Coder((vectors.shape[1], 256, 128, latent), levels, codes)
         optimiser = torch.optim.Adam(coder.parameters(), lr=LEARNING_RATE)
         warm = max(1, round(WARM * epochs))
         for epoch in range(epochs):
             if epoch == warm:
                 coder.begin(points, seed)
             for rows in batches(len(points), seed, "rqvae", epoch):
-                loss = coder.loss(points[rows], quantise=epoch >= warm)
+                loss, _ = coder.loss(points[rows], quantise=epoch >= warm)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
@@ -57,19 +58,23 @@ def rqvae(vectors: FloatArray, levels: int, codes: int, seed: int, *, latent: in
 class Coder(nn.Module):
     """Makes a vector smaller, tells it as a sum of centres, and makes it whole again."""
 
-    def __init__(self, size: int, latent: int, levels: int, codes: int) -> None:
+    def __init__(self, widths: Sequence[int], levels: int, codes: int) -> None:
         super().__init__()
-        self.squeeze = perceptron(size, 256, 128, latent)
-        self.unfold = perceptron(latent, 128, 256, size)
-        self.books = nn.Parameter(torch.zeros(levels, codes, latent))
+        self.squeeze = perceptron(*widths)
+        self.unfold = perceptron(*reversed(widths))
+        self.books = nn.Parameter(torch.zeros(levels, codes, widths[-1]))
 
-    def loss(self, points: Tensor, *, quantise: bool) -> Tensor:
-        """Return how badly vectors [B, D] are told again, and how far they and their centres are apart."""
+    def loss(self, points: Tensor, *, quantise: bool) -> tuple[Tensor, Tensor]:
+        """Return how badly vectors [B, D] are told again and how far they and their centres are apart, and the codes.
+
+        There are codes [B, L] only where they are used.
+        """
         small = self.squeeze(points)
+        target = points.detach()  # or what is learnt together with it would be drawn to what is easily told
         if not quantise:
-            return F.mse_loss(self.unfold(small), points)
-        told, apart, _ = self.told(small)
-        return F.mse_loss(self.unfold(small + (told - small).detach()), points) + apart
+            return F.mse_loss(self.unfold(small), target), torch.empty((len(points), 0), dtype=torch.int64)
+        told, apart, codes = self.told(small)
+        return F.mse_loss(self.unfold(small + (told - small).detach()), target) + apart, codes
 
     def told(self, small: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the sums of centres [B, latent], how far these are from what they tell, and the codes [B, L].
@@ -137,10 +142,11 @@ def batches(count: int, seed: int, *names: str | int) -> Iterator[IntArray]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread, so that sums are taken in one order whatever the machine."""
+    """Let torch and NumPy use one thread each, so that sums are taken in one order whatever the machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1):
+            yield
     finally:
         torch.set_num_threads(before)

@@ -1,6 +1,7 @@
 """Items as a few tokens each: what is known of them as vectors, vectors as codes, and no two rows of codes alike."""
 
 import logging
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -10,10 +11,10 @@ from simenv.errors import SimenvError
 from simenv.options import check_choice, check_number, check_whole
 
 from . import quantisers
-from .disambiguation import WAYS, collisions, told_apart
+from .disambiguation import WAYS, check_room, collisions, told_apart
 from .features import FEATURES, Features
 from .quantisers import Quantised
-from .tokens import Tokens
+from .tokens import Tokens, UserTokens
 
 LOG = logging.getLogger(__name__)
 QUANTISERS = ("residual", "balanced", "rqvae", "random", "atomic")
@@ -85,6 +86,7 @@ class ItemTokenizer(Tokens):
             return quantisers.atomic(count)
         if self.quantiser == "random":
             return quantisers.random(count, self.levels, codes, self.seed)
+        check_room((codes,) * self.levels, count, self.disambiguation)
         vectors = self.vectors(dataset)
         if self.quantiser == "rqvae":
             from .rqvae import rqvae
@@ -92,3 +94,18 @@ class ItemTokenizer(Tokens):
             return rqvae(vectors, self.levels, codes, self.seed, latent=self.latent, epochs=self.epochs)
         make = quantisers.balanced if self.quantiser == "balanced" else quantisers.residual
         return make(vectors, self.levels, codes, self.seed)
+
+
+class UserTokenizer(ItemTokenizer, UserTokens):
+    """Names each user by a row of codes, by what the history's items are like and who else met them.
+
+    Users who are alike may bear the same codes, unless `disambiguation` says otherwise; those without a history do.
+    All options of `ItemTokenizer` are its too.
+    """
+
+    def __init__(self, *, disambiguation: str = "none", **options: Any) -> None:
+        super().__init__(disambiguation=disambiguation, **options)
+
+    def vectors(self, dataset: Dataset) -> FloatArray:
+        """Return what is known of each user [U, D]."""
+        return self.features.users(dataset)

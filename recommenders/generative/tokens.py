@@ -136,6 +136,21 @@ class Tokens:
             raise SimenvError(f"{type(self).__name__} has not been fitted: call fit(dataset) first")
 
 
+class UserTokens(Tokens):
+    """Rows of codes for a data set's users, called by tokens that no item bears."""
+
+    what = "users"
+    stem = "u_"
+
+    def fingerprint_of(self, dataset: Dataset) -> str:
+        """Return a hash of the users' ids and of the catalogue that they choose from."""
+        words = repr((dataset.users.ids.tolist(), catalog_fingerprint(dataset.catalog)))
+        return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
+
+    def _count(self, dataset: Dataset) -> int:
+        return len(dataset.users)
+
+
 def catalog_fingerprint(catalog: Catalog) -> str:
     """Return a hash of all items and what is written about them, in their order."""
     words = (
