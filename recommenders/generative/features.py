@@ -23,7 +23,8 @@ class Features:
 
     'text' is TF-IDF brought down to a few dimensions, 'factors' come from the matrix of who met what, 'both' stands
     for the two side by side, and 'sentences' takes a `model` of sentence-transformers instead of TF-IDF. With 'both',
-    a catalogue without a word is described by its factors alone, and one that nobody met by its texts.
+    an item that nobody met has the factors that its text suggests; a catalogue without a word is described by its
+    factors alone, and one that nobody met by its texts.
     """
 
     kind: str = "both"
@@ -43,23 +44,24 @@ class Features:
 
     def item_parts(self, dataset: Dataset) -> list[tuple[float, FloatArray]]:
         """Return what items are described by, each with its share of the whole."""
-        parts: list[tuple[float, FloatArray]] = []
-        if self.kind != "factors":
-            parts.append((self.text_share, self._texts(dataset)))
-        if self.kind in ("both", "factors", "sentences+factors"):
-            parts.append((1 - self.text_share, factors_of(dataset, self.factor_dimensions)[1]))
-        return parts
+        if self.kind in ("text", "sentences"):
+            return [(1.0, self._texts(dataset))]
+        factors = factors_of(dataset, self.factor_dimensions)[1]
+        if self.kind == "factors":
+            return [(1.0, factors)]
+        texts = self._texts(dataset)
+        return [(self.text_share, texts), (1 - self.text_share, suggested(texts, factors))]
 
     def user_parts(self, dataset: Dataset) -> list[tuple[float, FloatArray]]:
         """Return what users are described by: the mean of what their items are by text, and factors of their own."""
+        factors = factors_of(dataset, self.factor_dimensions)[0]
+        if self.kind == "factors":
+            return [(1.0, factors)]
         seen = seen_matrix(dataset)
-        parts: list[tuple[float, FloatArray]] = []
-        if self.kind != "factors":
-            pooled = seen @ self._texts(dataset) / np.maximum(np.diff(seen.indptr), 1)[:, None]
-            parts.append((self.text_share, pooled))
-        if self.kind in ("both", "factors", "sentences+factors"):
-            parts.append((1 - self.text_share, factors_of(dataset, self.factor_dimensions)[0]))
-        return parts
+        pooled = seen @ self._texts(dataset) / np.maximum(np.diff(seen.indptr), 1)[:, None]
+        if self.kind in ("text", "sentences"):
+            return [(1.0, pooled)]
+        return [(self.text_share, pooled), (1 - self.text_share, factors)]
 
     def _texts(self, dataset: Dataset) -> FloatArray:
         if self.kind.startswith("sentences"):
@@ -98,6 +100,15 @@ def levelled(vectors: FloatArray, whitening: float) -> FloatArray:
         centred = centred @ (axes * np.where(wide, np.where(wide, widths, 1) ** (-whitening / 2), 0)) @ axes.T
     length = float(np.sqrt((centred[known] ** 2).sum(axis=1).mean()))
     return centred / length if length > 1e-9 else np.zeros_like(centred)
+
+
+def suggested(texts: FloatArray, factors: FloatArray) -> FloatArray:
+    """Return the factors [I, D]; where there are none, those that the text suggests by what it says elsewhere."""
+    met, told = np.asarray(factors.any(axis=1)), np.asarray(texts.any(axis=1))
+    known = texts[met & told]
+    square = known.T @ known + np.eye(texts.shape[1])
+    turn = np.linalg.solve(square, known.T @ factors[met & told])
+    return np.where((told & ~met)[:, None], texts @ turn, factors)
 
 
 def texts_of(dataset: Dataset, dimensions: int) -> FloatArray:

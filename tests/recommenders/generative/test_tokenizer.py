@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from simenv.arrays import IntArray
+from simenv.arrays import FloatArray, IntArray
 from simenv.catalog import Catalog
 from simenv.dataset import Dataset, Users
 from simenv.errors import SimenvError
@@ -23,6 +23,7 @@ from simenv.store import read_state, write_state
 
 BEAUTY = Path(__file__).parents[3] / ".." / "shared" / "data" / "amazon-beauty"
 SMALL: dict[str, Any] = {"levels": 2, "codes": 6, "text_dimensions": 8, "factor_dimensions": 8, "epochs": 10}
+COLUMNS = ("ids", "titles", "categories", "descriptions", "years")
 KINDS, EACH = 6, 10
 KIND = np.repeat(np.arange(KINDS), EACH)  # of each item
 
@@ -155,6 +156,36 @@ def test_where_nothing_is_written_factors_alone_tell():
         fitted(mute, features="text")
     with pytest.raises(SimenvError, match="nothing to tell anything apart by"):
         fitted(mute.only(mute.interactions[np.zeros(0, dtype=np.int64)]))
+
+
+def test_an_item_that_nobody_met_is_named_like_those_it_reads_like():
+    newcomers = np.arange(KINDS) * EACH
+    known = PLANTED.interactions
+    tokenizer = fitted(PLANTED.only(known[~np.isin(known.items, newcomers)]))
+    np.testing.assert_array_equal(tokenizer.codes[newcomers, 0], tokenizer.codes[newcomers + 1, 0])
+
+
+@pytest.mark.parametrize("features", ["sentences", "sentences+factors"])
+def test_sentences_may_tell_what_items_are_like(features: str, monkeypatch: pytest.MonkeyPatch):
+    class Scripted:
+        """Knows the kinds by heart."""
+
+        def __init__(self, model: str) -> None:
+            assert model == "mine"
+
+        def encode(self, catalog: Catalog) -> FloatArray:
+            return np.eye(KINDS)[KIND[: len(catalog)]]
+
+    monkeypatch.setattr("simenv.recommenders.generative.features.SentenceEncoder", Scripted)
+    first = fitted(PLANTED, features=features, model="mine").codes[:, 0]
+    assert all(len(set(first[kind == KIND])) == 1 for kind in range(KINDS))
+
+
+def test_one_item_is_named_too():
+    alone = replace(PLANTED.catalog, **{name: getattr(PLANTED.catalog, name)[:1] for name in COLUMNS})
+    rows, _ = Interactions.sort(np.array([0]), np.array([0]))
+    tokenizer = fitted(Dataset("alone", alone, Users(np.arange(1)), rows), quantiser="residual")
+    assert tokenizer.codes.tolist() == [[0, 0]]
 
 
 def test_what_was_kept_names_items_alike(tmp_path: Path):
