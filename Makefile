@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test lint types bench bench-policies bench-peers bench-asking bench-agents bench-users bench-agentcf bench-stats clean
+.PHONY: demo test lint types bench bench-policies bench-peers bench-asking bench-agents bench-users bench-agentcf bench-stats bench-generative clean
 
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +56,9 @@ bench-users: $(VENV)/.done
 
 bench-stats: $(VENV)/.done
 	$(BIN)/python -m benchmarks.stats
+
+bench-generative: $(VENV)/.done
+	$(BIN)/python -m benchmarks.decoding
 
 # One of them: make bench-policies ONLY=gowalla/lightgcn
 bench-policies: $(VENV)/.done

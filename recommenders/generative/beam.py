@@ -27,6 +27,17 @@ class Decoded:
     items: Tensor  # [B, W], EMPTY where there are no more
     scores: Tensor  # [B, W], logarithms of probabilities; minus infinity where there is no item
 
+    @classmethod
+    def best(
+        cls, items: Tensor, scores: Tensor, users: Tensor, rows: int, ranks: Tensor, ties: tuple[Tensor, ...], k: int
+    ) -> Decoded:
+        """Return the best `k` of flat lists, as `top` chooses them."""
+        best, there = top(users, rows, ranks, ties, k)
+        found = cls(items.new_full((rows, k), EMPTY), scores.new_full((rows, k), -torch.inf))
+        found.items[:, : best.shape[1]] = items[best].masked_fill(~there, EMPTY)
+        found.scores[:, : best.shape[1]] = scores[best].masked_fill(~there, -torch.inf)
+        return found
+
 
 def beam(
     model: CausalModel,
@@ -102,13 +113,7 @@ def _items(
     if prior is not None:
         weights = torch.as_tensor(prior, device=item.device)
         ties = (-(weights[item] if weights.dim() == 1 else weights[users, item]), item)
-    best, there = top(users, rows, ranks.flatten()[which], ties, width)
-    found = torch.full((rows, width), EMPTY, dtype=torch.long, device=nodes.device)
-    told = scores.new_full((rows, width), -torch.inf)
-    wide = best.shape[1]
-    found[:, :wide] = torch.where(there, item[best], EMPTY) if wide else found[:, :0]
-    told[:, :wide] = torch.where(there, scores.flatten()[which[best]], -torch.inf) if wide else told[:, :0]
-    return Decoded(found, told)
+    return Decoded.best(item, scores.flatten()[which], users, rows, ranks.flatten()[which], ties, width)
 
 
 def _masses(trie: ItemTrie, scores: Tensor, openings: Openings | None) -> Tensor:

@@ -119,6 +119,15 @@ def test_all_are_scored_at_once_as_by_beams(rows, normalise):
     torch.testing.assert_close(found.scores, scores.gather(1, found.items), atol=1e-9, rtol=0)
 
 
+def test_all_are_scored_in_pieces_as_at_once(monkeypatch):
+    rows = np.random.default_rng(0).integers(0, 4, (60, 3)) + np.array([0, 4, 8])
+    trie, asked, lengths = ItemTrie.of(rows), prompts(3, 9), torch.tensor([9, 2, 5])
+    whole = score_all(MODEL, asked, trie, lengths=lengths)
+    monkeypatch.setattr("simenv.recommenders.generative.scoring.LOGITS", 10 * 3 * VOCABULARY * 3)
+    torch.testing.assert_close(score_all(MODEL, asked, trie, lengths=lengths), whole)
+    torch.testing.assert_close(score_all(MODEL, asked[1:2, :2], trie)[0], whole[1])
+
+
 @QUICK
 @given(
     SOME_ROWS,
