@@ -18,6 +18,7 @@ from .verdict import TRUST, Tone, trust
 FIDELITY = "fidelity.json"
 WIDE = 110  # letters of a terminal that holds every column
 COLOURS: dict[str, str] = {"pass": "green", "warn": "yellow", "fail": "bold white on red", "not measured": "dim"}
+TOLD = "told"  # of what no verdict hangs on
 TONES: dict[str, Tone] = {word: tone for word, (_, tone) in TRUST.items()}
 
 
@@ -60,7 +61,8 @@ def parts_of(found: Mapping[str, Any]) -> list[Part]:
     """Return the battery's tests, ready to be set."""
     parts = []
     log = [found["log"] | {"test": "review of this run"}] if isinstance(found.get("log"), dict) else []
-    for one in [*found["tests"], *log]:
+    beside = [found["agreement"]] if isinstance(found.get("agreement"), dict) else []
+    for one in [*found["tests"], *log, *beside]:
         lines = [_line(figure) for figure in one["figures"]]
         word = str(one["verdict"])
         parts.append(
@@ -68,7 +70,7 @@ def parts_of(found: Mapping[str, Any]) -> list[Part]:
                 one["test"],
                 one.get("question", ""),
                 word,
-                TONES.get(word, "amber"),
+                TONES.get(word, TONES["not measured"]),
                 one["note"],
                 [line for line in lines if line.word],
                 [line for line in lines if not line.word],
@@ -111,10 +113,10 @@ def fidelity_table(found: Mapping[str, Any], width: int | None = None) -> Table:
     for part in parts_of(found):
         head = [_badge(part.word), Text(part.test, style="bold").append(f"  {part.question}", style="dim not bold")]
         table.add_row(*head, *[""] * (3 if wide else 2))
-        if part.word == "not measured":
+        if part.word in ("not measured", TOLD):
             table.add_row("", Text(part.note, style="dim"), *[""] * (3 if wide else 2))
-        for line in part.counted:
-            style = "" if line.word == "pass" else COLOURS[line.word]
+        for line in part.counted or (part.told if part.word == TOLD else []):
+            style = COLOURS.get(line.word, "") if line.word != "pass" else ""
             badge = Text("") if line.word == "pass" else _badge(line.word)
             cells = [badge, Text(line.name, style=style), Text(line.value, style=style), Text(line.interval)]
             table.add_row(*cells, *([Text(line.rule, style="dim")] if wide else []))

@@ -353,7 +353,7 @@ def distil(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the scenario.")
     ] = None,
 ) -> None:
-    """Teach a small language model to answer pages as others did, for agents that cost nothing: `model: {kind: local}`."""
+    """Teach a small language model to answer pages as others did, for agents that cost nothing."""
     from rich.console import Console
 
     from .distil import distil as teach

@@ -9,7 +9,7 @@ import inspect
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +24,8 @@ from simenv.arrays import IntArray
 from simenv.chance import stream
 from simenv.chat.opening import Answers
 from simenv.dataset import Dataset
-from simenv.errors import blame
+from simenv.errors import SimenvError, blame
+from simenv.fidelity.agreement import agreement
 from simenv.fidelity.battery import answers_a_user, battery
 from simenv.fidelity.bench import Bench, lists_of
 from simenv.fidelity.results import limits_of, worst
@@ -35,6 +36,7 @@ from simenv.rundir import RunDir
 from .fitted import cache_home, fitted
 from .manifest import versions
 from .names import build, find, load
+from .scenario import Named, Scenario
 from .stage import Stage
 from .steps import Step, Watcher
 
@@ -46,6 +48,7 @@ BRIEF_PAGES = 3  # a session's most, where every answer costs
 REPEATS = 4
 MANY = 1000  # users, by whom policies are known
 UNHELD = "Not held against real users: "
+AGREEMENT_QUESTION = "Would others do the same?"
 LOG_QUESTION = "Do the sessions of this very run contradict themselves?"
 REFITTING = 20.0  # seconds that users may be fitted to other texts
 Found = dict[str, Any]
@@ -188,15 +191,18 @@ def _measure(
     stage: Stage, population: Population, answers: Answers, ready: Callable[[], Population] | None, watch: Watcher
 ) -> Found:
     scenario, part = stage.scenario, stage.scenario.fidelity
-    chosen, label = scenario.population, f"population '{scenario.population.name}'"
+    chosen = scenario.population
     made: list[Population] = []
 
-    def fit(dataset: Dataset, **changes: object) -> Population:
+    def make(one: Named, dataset: Dataset, **changes: object) -> Population:
         gifts = stage.gifts | {"answers": answers}
-        made.append(build("population", chosen.name, chosen.options | changes, gifts))
-        with blame(label, "fit"):
+        made.append(build("population", one.name, one.options | changes, gifts))
+        with blame(f"population '{one.name}'", "fit"):
             made[-1].fit(dataset)
         return made[-1]
+
+    def fit(dataset: Dataset, **changes: object) -> Population:
+        return make(chosen, dataset, **changes)
 
     costs, shown = asks_a_model(population), tuple(getattr(population, "show", ()))
     watch(Step("fidelity: fitting", 0, 1, "tests"))
@@ -225,19 +231,43 @@ def _measure(
         lists = {name: _lists(stage, name, many, length, watch) for name in _yardsticks(stage)}
         base = replace(bench, users=many, lists=lists).base
         rows = np.searchsorted(many, _some(many, most))
+        bench = replace(
+            bench, users=many[rows], lists={name: one[rows] for name, one in lists.items()}, known_base=base
+        )
         found = battery(
-            replace(bench, users=many[rows], lists={name: one[rows] for name, one in lists.items()}, known_base=base),
+            bench,
             tests=part.tests,
             most=part.calls,
             told=lambda test, done, total: watch(Step(f"fidelity: {test}", done, total, "tests")),
         )
+        beside = _beside(scenario, {label: make(one, stage.split.train) for label, one in _labels(part.beside)})
+        other = agreement(bench, beside, chosen.name).plain() if beside else None
     finally:
         for one in made:
             if isinstance(one, Closing):
                 one.close()
     LOG.info("fidelity: %s, in %.1f s", found.word, found.seconds)
-    about = {"name": chosen.name, "data": stage.split.train.name, "split": stage.split.protocol}
+    about: Found = {"name": chosen.name, "data": stage.split.train.name, "split": stage.split.protocol}
+    if other is not None:
+        about["agreement"] = other | {"verdict": "told", "question": AGREEMENT_QUESTION}
     return found.plain() | about | {"on": datetime.now(UTC).strftime("%Y-%m-%d %H:%M")}
+
+
+def _labels(beside: Sequence[Named]) -> Iterator[tuple[str, Named]]:
+    """Yield the populations that look on, each with a name of its own."""
+    names = [one.name for one in beside]
+    for place, one in enumerate(beside):
+        yield one.name if names.count(one.name) == 1 else f"{one.name} {names[: place + 1].count(one.name)}", one
+
+
+def _beside(scenario: Scenario, others: Mapping[str, Population]) -> Mapping[str, Population]:
+    """Return the populations that look on, or say whose answers cost more than was allowed."""
+    for label, one in others.items():
+        if asks_a_model(one) and scenario.fidelity.calls is None:
+            raise SimenvError(
+                f"fidelity.beside: the users of '{label}' ask a language model; `fidelity: {{calls: N}}` allows that"
+            )
+    return others
 
 
 def _some(users: IntArray, most: int) -> IntArray:

@@ -100,6 +100,7 @@ class FidelityPart(Part):
     calls: int | None = Field(default=None, ge=1)
     tests: list[str] | None = None
     limits: dict[str, list[float]] = Field(default_factory=dict)
+    beside: list[Annotated[Named, BeforeValidator(by_name)]] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _known(self) -> "FidelityPart":

@@ -80,13 +80,7 @@ class Told:
     def lay(self, settings: Sequence[str]) -> None:
         """Lay `key=value` settings over the values; dots go into parts, numbers into lists."""
         for setting in settings:
-            dotted, equals, written = setting.partition("=")
-            if not equals or not dotted:
-                raise ScenarioError(f"--set {setting}: write it as key=value, such as --set page_size=5")
-            try:
-                value = yaml.safe_load(written)
-            except (yaml.YAMLError, ValueError):  # PyYAML takes 2024-13-45 for a date and fails
-                value = written
+            dotted, value = assigned("--set", setting, "page_size=5")
             place: Place = tuple(int(word) if word.isdecimal() else word for word in dotted.split("."))
             self.put(place, value, f"--set {setting}")
 
@@ -118,6 +112,17 @@ class Told:
         given = details["input"]
         told = "" if isinstance(given, (dict, list)) else f"is {given!r}; "
         return f"{spot}, {name}: {told}{message[:1].lower()}{message[1:]}" if name else f"{spot}: {message}"
+
+
+def assigned(flag: str, setting: str, example: str) -> tuple[str, Any]:
+    """Return the key and the value of a `key=value` that a flag was given."""
+    key, equals, written = setting.partition("=")
+    if not equals or not key:
+        raise ScenarioError(f"{flag} {setting}: write it as key=value, such as {flag} {example}")
+    try:
+        return key, yaml.safe_load(written)
+    except (yaml.YAMLError, ValueError):  # PyYAML takes 2024-13-45 for a date and fails
+        return key, written
 
 
 def parse(text: str, shown: str) -> tuple[dict[str, Any], dict[Place, int]]:

@@ -77,7 +77,7 @@ class Checkpoint:
         self, question: Question, template: Mapping[str, Any], luck: np.random.Generator, wanted: Callable[[], bool]
     ) -> Prompt:
         """Return what is read for a question, or raise Refused where it can have no answer."""
-        tokens = self._tokens(question.messages, template)
+        tokens = conversation_tokens(self.tokenizer, question.messages, template)
         room = question.most_tokens if self.context is None else min(question.most_tokens, self.context - len(tokens))
         if room < 1:
             what = f"the question takes {len(tokens):,} tokens, and the model's context holds {self.context:,}"
@@ -85,21 +85,6 @@ class Checkpoint:
         schema = question.schema
         grammar = None if schema is None else LLMatcher.grammar_from_json_schema(dict(schema), overrides=JSON)
         return Prompt(tokens, room, grammar, luck, wanted)
-
-    def _tokens(self, messages: Sequence[Message], template: Mapping[str, Any]) -> list[int]:
-        # A lone surrogate is no text that a tokenizer could read.
-        turns = [{"role": one.role, "content": one.text.encode("utf-8", "replace").decode()} for one in messages]
-        if self.tokenizer.chat_template is None:
-            return self.tokenizer(plainly(turns))["input_ids"]
-        try:
-            text = self._templated(turns, template)
-        except TemplateError:  # some know no system, only a user
-            text = self._templated(without_system(turns), template)
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    def _templated(self, turns: Sequence[Mapping[str, str]], template: Mapping[str, Any]) -> str:
-        told: Any = {"tokenize": False, "add_generation_prompt": True}
-        return self.tokenizer.apply_chat_template(turns, **told, **template)
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Prompt], temperature: float) -> list[Answer | Refused]:
@@ -113,7 +98,8 @@ class Checkpoint:
             seen[row, width - len(prompt.tokens) :] = 1
         device = self.model.device
         grammars = [prompt.grammar for prompt in prompts]
-        forms = Forms([None if one is None else LLMatcher(self.words, one) for one in grammars], self.vocabulary)
+        matchers = [None if one is None else LLMatcher(self.words, one) for one in grammars]
+        forms = Forms(matchers, self.vocabulary, self.ends)
         made = self.model.generate(
             read.to(device),
             attention_mask=seen.to(device),
@@ -147,18 +133,23 @@ class Checkpoint:
 class Forms(LogitsProcessor):
     """Leaves each row the tokens alone with which its answer can still have its form."""
 
-    def __init__(self, matchers: Sequence[LLMatcher | None], vocabulary: int) -> None:
-        self.matchers, self.vocabulary = matchers, vocabulary
+    def __init__(self, matchers: Sequence[LLMatcher | None], vocabulary: int, ends: Sequence[int]) -> None:
+        self.matchers, self.vocabulary, self.ends = matchers, vocabulary, ends
         self.begun = False
+        self.cut: set[int] = set()  # rows that were ended by their limit; others may go on
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Return the scores, those of all other tokens being minus infinity."""
         masks = allocate_token_bitmask(len(self.matchers), self.vocabulary)
         for row, matcher in enumerate(self.matchers):
-            if matcher is None:
+            if matcher is None or row in self.cut:
                 continue
             if self.begun and not matcher.is_stopped():
-                matcher.consume_token(int(input_ids[row, -1]))
+                token = int(input_ids[row, -1])
+                if token in self.ends and not matcher.is_accepting():  # which its form would not have let it say
+                    self.cut.add(row)
+                    continue
+                matcher.consume_token(token)
             if not matcher.is_error():
                 fill_next_token_bitmask(matcher, masks, row)  # once all is said, of the tokens that end it
         self.begun = True
@@ -200,6 +191,20 @@ class Limits(StoppingCriteria):
             for prompt, fault in zip(self.prompts, self.forms.faults(), strict=True)
         ]
         return torch.tensor(ended, device=input_ids.device)
+
+
+def conversation_tokens(tokenizer: Any, messages: Sequence[Message], template: Mapping[str, Any]) -> list[int]:
+    """Return a conversation as a model reads it, up to where its answer begins."""
+    # A lone surrogate is no text that a tokenizer could read.
+    turns = [{"role": one.role, "content": one.text.encode("utf-8", "replace").decode()} for one in messages]
+    if tokenizer.chat_template is None:
+        return tokenizer(plainly(turns))["input_ids"]
+    told: Any = {"tokenize": False, "add_generation_prompt": True, **template}
+    try:
+        text = tokenizer.apply_chat_template(turns, **told)
+    except TemplateError:  # some know no system, only a user
+        text = tokenizer.apply_chat_template(without_system(turns), **told)
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def plainly(turns: Sequence[Mapping[str, str]]) -> str:

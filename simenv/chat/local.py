@@ -74,7 +74,7 @@ class Local:
         check_whole(batch_size=batch_size)
         check_whole(least=0, seed=seed)
         check_number(least=0, temperature=temperature)
-        self.folder, self.batch_size, self.temperature = _checked(path), batch_size, float(temperature)
+        self.folder, self.batch_size, self.temperature = checked_folder(path), batch_size, float(temperature)
         self.seed, self.device, self.dtype, self.template = seed, device, dtype, dict(template or {})
         self.batches = 0  # generated so far
         self._mark = _fingerprint(self.folder)
@@ -189,7 +189,7 @@ def _tell(one: Waiting, answer: Answer | SimenvError) -> None:
             one.answer.set_result(answer)
 
 
-def _checked(path: str | Path) -> Path:
+def checked_folder(path: str | Path) -> Path:
     """Return the folder, if it looks like one that can be loaded."""
     folder = Path(path).expanduser().resolve()
     if not folder.is_dir():

@@ -82,9 +82,9 @@ class Llama(nn.Module):
         self.last = nn.RMSNorm(shape.dimensions, eps=SMALLEST)
         self.dropout = nn.Dropout(dropout)
         for name, weight in self.named_parameters():
-            if weight.dim() > 1:
-                deep = name.endswith(("join.weight", "narrow.weight"))
-                nn.init.normal_(weight, std=0.02 / math.sqrt(2 * shape.layers) if deep else 0.02)
+            if weight.dim() > 1:  # the usual 0.02 suits thousands of dimensions: in a hundred nothing would stand out
+                deep = math.sqrt(2 * shape.layers) if name.endswith(("join.weight", "narrow.weight")) else 1.0
+                nn.init.normal_(weight, std=1 / (deep * math.sqrt(weight.shape[1])))
         cosines, sines = _turns(shape)
         self.register_buffer("cosines", cosines, persistent=False)
         self.register_buffer("sines", sines, persistent=False)

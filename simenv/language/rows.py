@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from simenv.arrays import BoolArray, IntArray
 from simenv.chance import stream
 
-from .model import Language
+from .model import CausalModel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +71,7 @@ class TokenRows:
 class Reading:
     """The task of telling the wanted tokens of rows."""
 
-    def __init__(self, model: Language, rows: TokenRows, *, batch_tokens: int = 8192, seed: int = 0) -> None:
+    def __init__(self, model: CausalModel, rows: TokenRows, *, batch_tokens: int = 8192, seed: int = 0) -> None:
         self.model, self.rows, self.batch_tokens, self.seed = model, rows, batch_tokens, seed
 
     @property
@@ -91,7 +91,7 @@ class Reading:
 
 
 @torch.no_grad()
-def unlikelihood(model: Language, rows: TokenRows, batch_tokens: int = 8192) -> float:
+def unlikelihood(model: CausalModel, rows: TokenRows, batch_tokens: int = 8192) -> float:
     """Return the mean cross-entropy of all wanted tokens."""
     task = Reading(model, rows, batch_tokens=batch_tokens)
     losses = [task.loss(batch) for batch in rows.batches(batch_tokens, None)]

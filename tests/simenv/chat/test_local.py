@@ -115,6 +115,13 @@ def test_a_question_without_a_schema_gets_plain_text_up_to_its_limit(checkpoints
     assert other.tokens_out == 30 or not other.cut
 
 
+def test_an_answer_that_is_cut_beside_a_longer_one_is_no_fault(checkpoints: Path):
+    short, long = questions(1, most_tokens=5)[0], questions(1, most_tokens=40, draw=9)[0]
+    one, other = answers(Local(checkpoints / "llama", batch_size=2), [short, long])
+    assert (one.cut, one.tokens_out) == (True, 5)
+    assert other.tokens_out > 5
+
+
 def test_an_answer_that_meets_its_limit_is_cut(checkpoints: Path):
     (one,) = answers(Local(checkpoints / "qwen"), questions(1, most_tokens=8))
     assert (one.cut, one.tokens_out) == (True, 8)
