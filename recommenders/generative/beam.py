@@ -87,7 +87,7 @@ def beam(
     if assistant is not None:
         masses = _masses(trie, torch.as_tensor(assistant, device=prompts.device), openings)
     guide = AlongTrie(model, trie, openings, normalise, forced, masses, alpha, luck, temperature)
-    told = search(model, prompts, lengths, width, guide).beams
+    told = search(model, prompts, lengths, min(width, max(1, len(trie))), guide).beams
     return _items(trie, told.states, told.scores, told.ranks, openings, prior, width)
 
 

@@ -42,13 +42,13 @@ class CausalModel(Protocol):
 
 
 @contextmanager
-def at_rest(model: object) -> Iterator[None]:
-    """Let a model that is being taught leave nothing to chance for a while."""
-    taught: Any = model if getattr(model, "training", False) else None
-    if taught is not None:
-        taught.eval()
+def at_rest(model: Any) -> Iterator[None]:
+    """Let a model leave nothing to chance for a while, then let each part be taught again that was."""
+    taught = [part for part in model.modules() if part.training] if hasattr(model, "modules") else []
+    for part in taught:
+        part.training = False
     try:
         yield
     finally:
-        if taught is not None:
-            taught.train()
+        for part in taught:
+            part.training = True
