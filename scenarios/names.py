@@ -36,6 +36,9 @@ POLICIES = {
     "sasrec": Name("simenv.recommenders.sasrec:SASRec", "a transformer over histories in their order; wants torch"),
     "unisrec": Name("simenv.recommenders.unisrec:UniSRec", "a transformer over texts of items; wants torch"),
     "vqrec": Name("simenv.recommenders.vqrec:VQRec", "a transformer over codes of texts of items; wants torch"),
+    "generative": Name(
+        "simenv.recommenders.generative.policy:Generative", "a language model that writes items; wants torch"
+    ),
     "bm25": Name("simenv.recommenders.content:BM25", "items whose words answer those of the user's last items"),
     "tfidf": Name("simenv.recommenders.content:TfIdf", "items that read like the user's last items"),
     "implicit": Name("simenv.recommenders.from_implicit:FromImplicit", "a model of the library implicit, by its name"),

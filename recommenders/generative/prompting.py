@@ -1,0 +1,48 @@
+"""Histories as a language model reads them: each item by its tokens, one after the other, and how it was graded."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simenv.arrays import GradeArray, IntArray
+from simenv.pages import EMPTY, GRADE_WORDS, Grade
+
+END, BEGIN = 0, 1
+FIRST_GRADE = 2
+FIRST_ITEM = FIRST_GRADE + len(Grade)
+SPECIAL = ("<end>", "<begin>", *(f"<{word}>" for word in GRADE_WORDS))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompting:
+    """How items and histories are written in tokens."""
+
+    rows: IntArray  # [I, T], each item's tokens, EMPTY after its end
+    grades: bool = False  # whether an item is followed by what became of it
+
+    @property
+    def longest(self) -> int:
+        """How many tokens an item takes at most in a history."""
+        return self.rows.shape[1] + self.grades
+
+    def written(self, items: IntArray, grades: GradeArray | None = None) -> tuple[IntArray, IntArray]:
+        """Return histories [B, L] as prompts [B, P] from the left, END after their end, and their lengths [B].
+
+        EMPTY stands where a history has no item. What became of an item is taken to be LIKED unless `grades` tell.
+        """
+        told = self.rows[np.maximum(items, 0)]
+        told = np.where((items == EMPTY)[:, :, None], EMPTY, told)
+        if self.grades:
+            known = np.full(items.shape, Grade.LIKED) if grades is None else grades
+            after = np.where(items == EMPTY, EMPTY, FIRST_GRADE + known.astype(np.int64))
+            told = np.concatenate([told, after[:, :, None]], axis=2)
+        flat = told.reshape(len(items), -1)
+        flat = np.concatenate([np.full((len(flat), 1), BEGIN), flat], axis=1)
+        there = flat != EMPTY
+        lengths = there.sum(axis=1)
+        order = np.argsort(~there, axis=1, kind="stable")[:, : int(lengths.max(initial=1))]
+        return np.where(np.take_along_axis(there, order, 1), np.take_along_axis(flat, order, 1), END), lengths
+
+    def is_item(self, tokens: IntArray) -> IntArray:
+        """Tell which tokens name items."""
+        return tokens >= FIRST_ITEM
