@@ -215,13 +215,14 @@ def _compared(pairs: Sequence[tuple[int, Any, Any]], asked: int) -> Likeness:
     moods = np.array([(one["satisfaction"], other["satisfaction"]) for _, one, other in pairs], dtype=float)
     left = np.array([(one["then"] != "stay", other["then"] != "stay") for _, one, other in pairs], dtype=float)
     whole = tables.sum(axis=0)
+    total = max(float(whole.sum()), 1.0)  # none, where no answer tells of an item
     return Likeness(
         len(pairs),
         asked - len(pairs),
         means((same / np.maximum(shown, 1))[:, None])[0],
         means(_kappas(tables)[:, None])[0],
         means((tables[:, 1, 1] / np.maximum(tables[:, 1].sum(axis=1), 1))[:, None])[0],
-        (float(whole[1].sum() / whole.sum()), float(whole[:, 1].sum() / whole.sum())),
+        (float(whole[1].sum() / total), float(whole[:, 1].sum() / total)),
         _correlation(np.array(rated, dtype=float).reshape(-1, 2)),
         _correlation(moods.reshape(-1, 2)),
         (float(left[:, 0].mean()), float(left[:, 1].mean())),

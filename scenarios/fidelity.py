@@ -234,13 +234,13 @@ def _measure(
         bench = replace(
             bench, users=many[rows], lists={name: one[rows] for name, one in lists.items()}, known_base=base
         )
+        beside = _beside(scenario, {label: make(one, stage.split.train) for label, one in _labels(part.beside)})
         found = battery(
             bench,
             tests=part.tests,
             most=part.calls,
             told=lambda test, done, total: watch(Step(f"fidelity: {test}", done, total, "tests")),
         )
-        beside = _beside(scenario, {label: make(one, stage.split.train) for label, one in _labels(part.beside)})
         other = agreement(bench, beside, chosen.name).plain() if beside else None
     finally:
         for one in made:

@@ -167,3 +167,45 @@ def test_the_command_measures_a_scenario_and_a_run(tmp_path: Path, tiny: Tiny, t
 def test_the_command_says_whom_it_cannot_measure(tmp_path: Path, tiny_file: Callable[..., Path]):
     with pytest.raises(SimenvError, match="held-out rows themselves"):
         fidelity(str(tiny_file(population="replay")), out=tmp_path / "found")
+
+
+def test_what_others_do_with_the_same_pages_stands_beside_it(tmp_path: Path, tiny: Tiny):
+    part = {"tests": ["taste"], "beside": ["choice", {"name": "voters", "rule": "weights"}]}
+    result = run(tiny(fidelity=part, policies=["pop"]), tmp_path / "run")
+
+    found = result.read_json("fidelity.json")["agreement"]
+    done, taken = found["tables"]
+    assert [row[:2] for row in done["rows"]] == [
+        ["truth", "choice"],
+        ["truth", "voters"],
+        ["choice", "voters"],
+        *([name, "themselves, other luck"] for name in ("truth", "choice", "voters")),
+    ]
+    assert [row[0] for row in taken["rows"]] == ["truth", "choice", "voters"]
+    assert found["verdict"] == "told"
+    assert "Agreement is no truth" in found["note"]
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Would others do the same?" in report
+    assert "What they do with the same pages" in report
+
+
+def test_the_verdict_does_not_hang_on_what_others_do(tmp_path: Path, tiny_file: Callable[..., Path]):
+    alone = fidelity(str(tiny_file(fidelity={"tests": ["taste"]})), out=tmp_path / "alone")
+    beside = fidelity(str(tiny_file(fidelity={"tests": ["taste"], "beside": ["choice"]})), out=tmp_path / "beside")
+
+    assert "agreement" not in alone
+    assert (beside["verdict"], beside["note"]) == (alone["verdict"], alone["note"])
+
+
+def test_who_asks_a_model_does_not_look_on_unasked(tmp_path: Path, tiny_file: Callable[..., Path]):
+    part = {"tests": ["taste"], "beside": [SCRIPTED]}
+    with pytest.raises(SimenvError, match=r"fidelity\.beside: the users of 'llm' ask a language model"):
+        fidelity(str(tiny_file(fidelity=part)), out=tmp_path / "refused")
+
+    found = fidelity(str(tiny_file(fidelity=part | {"calls": 2000}, users=12)), out=tmp_path / "allowed")
+    assert found["agreement"]["tables"][0]["rows"][0][:2] == ["truth", "llm"]
+
+
+def test_a_name_that_nobody_bears_does_not_look_on(tmp_path: Path, tiny_file: Callable[..., Path]):
+    with pytest.raises(ScenarioError, match=r"no population 'voter'; there are .*did you mean 'voters'"):
+        fidelity(str(tiny_file(fidelity={"tests": ["taste"], "beside": ["voter"]})), out=tmp_path / "refused")
