@@ -11,7 +11,7 @@ from simenv.context import Context
 from simenv.dataset import Dataset, grades_of
 from simenv.errors import SimenvError
 from simenv.language.llama import Llama, Shape
-from simenv.options import check_choice, check_number, check_whole
+from simenv.options import check_number, check_whole
 from simenv.pages import EMPTY, Grade
 from simenv.store import Arrays
 from simenv.torches import hold_memory, kept_progress, resume_progress
@@ -73,7 +73,6 @@ class Generative(Learned):
         check_number(least=0, most=0.9, smoothing=smoothing)
         check_number(above=0, learning_rate=learning_rate)
         check_number(least=0, decay=decay)
-        check_choice((True, False), grades=grades)
         self.features, self.quantiser, self.levels, self.codes = features, quantiser, levels, codes
         self.disambiguation = disambiguation
         self.dimensions, self.layers, self.heads, self.dropout = dimensions, layers, heads, dropout
@@ -141,7 +140,7 @@ class Generative(Learned):
         return total / max(count, 1)
 
     def step(self, laid: IntArray) -> tuple[float, int]:
-        """Take one step for a batch of stretches of rows [B, L]; return the mean loss of a token, and how many were told."""
+        """Take one step for a batch of stretches [B, L]; return the mean loss of a token, and how many there were."""
         items = np.where(laid == EMPTY, EMPTY, self._items[laid])
         tokens, lengths = map(torch.from_numpy, self.prompting.written(items, self._known[laid]))
         there = torch.arange(tokens.shape[1]) < lengths[:, None]
@@ -215,7 +214,7 @@ class Generative(Learned):
         return told.items[:count, :k].numpy().astype(np.int32)
 
     def histories(self, context: Context) -> tuple[IntArray, GradeArray | None]:
-        """Return each user's last items [B, window], this session's included, and how they were taken, if that tells."""
+        """Return each user's last items [B, window], this session's included; with `grades` how they were taken."""
         if not self.grades:
             return context.histories(self.window), None
         return graded_histories(context, self.window)
@@ -246,7 +245,7 @@ class Generative(Learned):
 
 
 def graded_histories(context: Context, window: int) -> tuple[IntArray, GradeArray]:
-    """Return each user's last items [B, window] and how they were taken, unseen ones left out; EMPTY before the first."""
+    """Return each user's last items [B, window], EMPTY before the first, and how they were taken; no unseen ones."""
     train = context.train
     known = grades_of(train.interactions.ratings)
     items = np.full((len(context), window), EMPTY, dtype=np.int32)

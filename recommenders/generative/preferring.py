@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simenv.arrays import FloatArray, IntArray
+from simenv.arrays import FloatArray, GradeArray, IntArray
 from simenv.chance import stream
 from simenv.errors import SimenvError
 from simenv.language.model import CausalModel, at_rest
@@ -26,7 +26,7 @@ class Offers:
     """What a model is taught by: after each of some histories a few items, and what each is worth."""
 
     items: IntArray  # [N, L], histories that end at the right, EMPTY before the first
-    grades: IntArray  # [N, L], how each item was taken
+    grades: GradeArray  # [N, L], how each item was taken
     candidates: IntArray  # [N, M], EMPTY where there are fewer
     worth: FloatArray  # [N, M], 1 for chosen and 0 for rejected ones, or rewards
     gaps: FloatArray  # [N, M], how much worse than what was chosen; 0 for what was
@@ -64,7 +64,7 @@ def offers_of(records: Records, told: Lists | Groups | SFTRows, window: int) -> 
     return Offers(items, grades, one, np.ones(one.shape, np.float32), np.zeros(one.shape, np.float32))
 
 
-def windows(history: Graded, rows: IntArray, window: int) -> tuple[IntArray, IntArray]:
+def windows(history: Graded, rows: IntArray, window: int) -> tuple[IntArray, GradeArray]:
     """Return the last items of some histories [N, window] and how each was taken; EMPTY before the first."""
     ends, lengths = history.starts[rows + 1], np.minimum(history.lengths[rows], window)
     place = np.arange(window)
@@ -72,7 +72,7 @@ def windows(history: Graded, rows: IntArray, window: int) -> tuple[IntArray, Int
     at = np.where(there, ends[:, None] - window + place, 0)
     if not len(history.items):
         return np.full(there.shape, EMPTY), np.zeros(there.shape, np.int8)
-    return np.where(there, history.items[at], EMPTY), np.where(there, history.grades[at], 0)
+    return np.where(there, history.items[at], EMPTY), np.where(there, history.grades[at], 0).astype(np.int8)
 
 
 class Preferring:

@@ -42,7 +42,3 @@ class Prompting:
         lengths = there.sum(axis=1)
         order = np.argsort(~there, axis=1, kind="stable")[:, : int(lengths.max(initial=1))]
         return np.where(np.take_along_axis(there, order, 1), np.take_along_axis(flat, order, 1), END), lengths
-
-    def is_item(self, tokens: IntArray) -> IntArray:
-        """Tell which tokens name items."""
-        return tokens >= FIRST_ITEM

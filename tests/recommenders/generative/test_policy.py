@@ -5,12 +5,12 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed (the extra torch)")
 
-from simenv.checks import PolicyChecks  # noqa: E402
-from simenv.context import Context  # noqa: E402
-from simenv.errors import SimenvError  # noqa: E402
-from simenv.pages import EMPTY, Grade  # noqa: E402
-from simenv.recommenders.generative.policy import Generative  # noqa: E402
-from simenv.recommenders.generative.prompting import BEGIN, END, FIRST_GRADE, FIRST_ITEM, Prompting  # noqa: E402
+from simenv.checks import PolicyChecks
+from simenv.context import Context
+from simenv.errors import SimenvError
+from simenv.pages import EMPTY, Grade
+from simenv.recommenders.generative.policy import Generative
+from simenv.recommenders.generative.prompting import BEGIN, END, FIRST_GRADE, FIRST_ITEM, Prompting
 
 
 class TestGenerative(PolicyChecks):
