@@ -33,6 +33,7 @@ from .choice import asked_last, learn_minds, logistic
 from .choosing import LAST, Leanings
 
 FACETS = ("keywords", "likeness", "statistics")
+STATISTICS = FACETS.index("statistics")
 VECTOR = 32  # dimensions of a text vector
 COMMON = 0.3  # share of the items from which a word says nothing
 DOUBT = 3.0  # items' worth of doubt about what a history says
@@ -129,10 +130,16 @@ class _Panel:
     rule: Rule
     minds: Minds
 
-    def odds(self, users: IntArray, items: IntArray) -> FloatArray:
-        """Return the log-odds of a yes for each pair."""
+    def odds(self, users: IntArray, items: IntArray, *, met: bool = False) -> FloatArray:
+        """Return the log-odds of a yes for each pair: among items never met, or to one that is met here and now.
+
+        Famous items are met more often than others. What that brought them is taken off the vote of the statistics,
+        which alone knows of fame; taken off the sum it would make all that is famous unwelcome.
+        """
         told = self.facets.of(users, items)
         odds = np.stack([_odds(one, vote) for one, vote in zip(told, self.votes, strict=True)], axis=1)
+        if met:
+            odds[:, STATISTICS] -= self.votes[STATISTICS][0] * self.minds.meeting[items]
         if self.rule == "weights":
             return np.asarray(_odds(odds, self.weights))
         one, two, three = expit(odds).T
@@ -156,8 +163,8 @@ class Voting:
         """Return what the users in `page.seats` do with the page."""
         items = np.maximum(page.items, 0)
         users = np.repeat(self.users[page.seats], items.shape[1])
-        odds = self.panel.odds(users, items.ravel()).reshape(items.shape) - self.panel.minds.meeting[items]
-        return self.browsing.react(page, odds.astype(np.float32))
+        odds = self.panel.odds(users, items.ravel(), met=True)
+        return self.browsing.react(page, odds.reshape(items.shape).astype(np.float32))
 
 
 def _words(dataset: Dataset) -> _Words:

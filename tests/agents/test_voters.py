@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simenv.agents.voters import VotersPopulation
+from simenv.agents.voters import Rule, VotersPopulation
 from simenv.arrays import GradeArray, IntArray
 from simenv.catalog import Catalog
 from simenv.dataset import Dataset, Users
@@ -59,6 +59,25 @@ def test_users_of_one_opinion_still_do_both(big: World, rating: float):
     assert (((found >= Grade.VIEWED) | (found == Grade.DISLIKED)).mean(axis=1) > 0).mean() > 0.95
     assert ((found == Grade.PASSED).mean(axis=1) > 0).all()
     assert ((chosen > 0.02) & (chosen < 0.98)).all()
+
+
+@pytest.mark.parametrize("rule", ["majority", "weights"])
+def test_fame_makes_no_item_unwelcome(rule: Rule):
+    """What everybody met is wanted no less on a page than what was drawn blindly."""
+    dataset = films_world(users=200, items=400).dataset
+    population = VotersPopulation(rule=rule)
+    population.fit(dataset)
+    users = np.arange(200)
+    famous = np.tile(np.argsort(-dataset.popularity)[:10], (200, 1))
+    drawn = np.random.default_rng(0).permuted(np.tile(np.arange(400), (200, 1)), axis=1)[:, :10]
+
+    taken = [
+        (population.enter(users, luck_of(0, users)).react(Page(users, users, np.zeros(200, np.int32), items)).grades
+         >= Grade.VIEWED).mean()
+        for items in (famous, drawn)
+    ]  # fmt: skip
+
+    assert taken[0] > 0.95 * taken[1]
 
 
 def test_a_user_wants_what_bears_his_keywords():
