@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test lint types bench bench-policies bench-peers bench-asking bench-agents bench-users bench-agentcf bench-stats bench-generative clean
+.PHONY: demo test lint types bench bench-policies bench-peers bench-asking bench-agents bench-users bench-trust bench-agentcf bench-stats bench-generative clean
 
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -54,11 +54,16 @@ bench-agents: $(VENV)/.done
 bench-users: $(VENV)/.done
 	$(BIN)/python -m benchmarks.users
 
+# One part: make bench-trust ONLY=ml-1m/ranking
+bench-trust: $(VENV)/.done
+	$(BIN)/python -m benchmarks.trust $(foreach name,$(ONLY),--only $(name))
+
 bench-stats: $(VENV)/.done
 	$(BIN)/python -m benchmarks.stats
 
 bench-generative: $(VENV)/.done
 	$(BIN)/python -m benchmarks.decoding
+	$(BIN)/python -m benchmarks.preferring
 
 # One of them: make bench-policies ONLY=gowalla/lightgcn
 bench-policies: $(VENV)/.done

@@ -1,5 +1,7 @@
 """Do the users notice lists made worse by a known amount?"""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import ndtr
 
@@ -23,7 +25,7 @@ def dose(bench: Bench) -> Result:
         return unmeasured("dose", UNKNOWN)
     lists = bench.lists[bench.base]
     doses = np.array(FEW if bench.is_brief else DOSES)
-    many = {f"{part:g}": bench.spoilt(lists, bench.junk, part, "dose") for part in doses.tolist()}
+    many = dosed(bench, lists, doses.tolist())
     shuffled = {} if bench.is_brief else {"in reverse": _turned(bench, lists), "shuffled": _shuffled(bench, lists)}
     played = bench.play_all(many | shuffled)
     values = {name: bench.per_user(one) for name, one in played.items()}
@@ -40,6 +42,11 @@ def dose(bench: Bench) -> Result:
     rows = tuple((f"{part:.0%}", *one) for part, one in zip(doses.tolist(), middle, strict=True))
     table = Table(f"Lists of {bench.base}, with junk", ("junk", *(IN_WORDS[metric] for metric in METRICS)), rows)
     return result("dose", figures, "every session metric falls with the share of junk", [table])
+
+
+def dosed(bench: Bench, lists: IntArray, doses: Sequence[float]) -> dict[str, IntArray]:
+    """Return lists with these shares of junk."""
+    return {f"{part:g}": bench.spoilt(lists, bench.junk, part, "dose") for part in doses}
 
 
 def _response(bench: Bench, doses: FloatArray, values: FloatArray, word: str) -> list[Figure]:

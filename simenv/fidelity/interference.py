@@ -36,8 +36,10 @@ def interference(bench: Bench) -> Result:
         limit = "interference.length" if metric == "N_exit" else "interference.persona"
         name = f"{IN_WORDS[metric]}: persona's share of what persona and policy decide"
         figures.append(held(bench.limits, limit, name, _persona(cells)))
-        figures.append(Figure(f"{IN_WORDS[metric]}: policy's share of all", _share(cells, 0)))
-        figures.append(Figure(f"{IN_WORDS[metric]}: persona's share of all", _share(cells, 1)))
+        figures += [
+            Figure(f"{IN_WORDS[metric]}: share of {source} in all", _share(cells, place))
+            for place, source in enumerate(SOURCES)
+        ]
     table = Table("Shares of the variance", ("of", *SOURCES), tuple(rows))
     return result("interference", figures, "the list decides at least as much as who the user is", [table])
 

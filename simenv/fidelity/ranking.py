@@ -1,5 +1,6 @@
 """Do the users rank policies as held-out rows do?"""
 
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -14,32 +15,59 @@ SURE = 1.96  # standard errors, beyond which a difference is told apart
 MOST_BLIND = 12  # pairs that are named
 
 
-def ranking(bench: Bench) -> Result:
-    """Rank given policies, and each of them with known shares of random items, by likes and by NDCG."""
-    names = list(bench.contest)
+@dataclass(frozen=True, slots=True, eq=False)
+class Standings:
+    """How contestants do with the users who have held-out items: [policies, U] each."""
+
+    names: list[str]
+    truth: FloatArray  # NDCG
+    likes: FloatArray
+    satisfaction: FloatArray
+
+    @property
+    def pairs(self) -> IntArray:
+        """Every two of them."""
+        return np.array(list(combinations(range(len(self.names)), 2)))
+
+    @property
+    def order(self) -> IntArray:
+        """The known order of each pair."""
+        return _order(self.names, self.truth, self.pairs)
+
+
+def standings_of(bench: Bench) -> Standings:
+    """Return what everybody's sessions with every contestant came to."""
     played = np.stack([bench.per_user(one) for one in bench.contest.values()])  # [policies, U, metrics]
-    likes, pleased = (played[:, :, METRICS.index(metric)] for metric in ("N_like", "S_sat"))
     truth = np.stack([bench.ndcg(lists) for lists in bench.contestants.values()])
     tested = np.isfinite(truth[0])
-    if tested.sum() < 2:
+    likes, pleased = (played[:, tested, METRICS.index(metric)] for metric in ("N_like", "S_sat"))
+    values = (np.ascontiguousarray(one) for one in (truth[:, tested], likes, pleased))
+    return Standings(list(bench.contest), *values)
+
+
+def ranking(bench: Bench) -> Result:
+    """Rank given policies, and each of them with known shares of random items, by likes and by NDCG."""
+    stand = standings_of(bench)
+    names, likes, pleased, truth = stand.names, stand.likes, stand.satisfaction, stand.truth
+    count = truth.shape[1]
+    if count < 2:
         return unmeasured("ranking", "too few users have held-out items")
-    likes, pleased, truth = (np.ascontiguousarray(one[:, tested]) for one in (likes, pleased, truth))
-    pairs = np.array(list(combinations(range(len(names)), 2)))
-    order = _order(names, truth, pairs)
+    pairs, order = stand.pairs, stand.order
     seen = order != 0
     if not seen.any():
         return unmeasured("ranking", "held-out rows tell no two policies apart")
-    count = int(tested.sum())
-    agreement = spread(_agreement(likes, pairs[seen], order[seen]), count)
+    agreement = spread(agreement_of(likes, pairs[seen], order[seen]), count)
     blind = np.abs(_gaps(likes, pairs[seen])) < SURE
     figures = [
-        held(bench.limits, "ranking.tau", "Kendall's tau of likes with NDCG", spread(_tau(likes, truth, pairs), count)),
+        held(
+            bench.limits, "ranking.tau", "Kendall's tau of likes with NDCG", spread(tau_of(likes, truth, pairs), count)
+        ),
         held(bench.limits, "ranking.agreement", "agreement on pairs whose order is known", agreement),
-        Figure("Kendall's tau of satisfaction with NDCG", spread(_tau(pleased, truth, pairs), count)),
-        Figure("agreement of satisfaction", spread(_agreement(pleased, pairs[seen], order[seen]), count)),
+        Figure("Kendall's tau of satisfaction with NDCG", spread(tau_of(pleased, truth, pairs), count)),
+        Figure("agreement of satisfaction", spread(agreement_of(pleased, pairs[seen], order[seen]), count)),
         Figure("share of known pairs at which they are blind", spread(mean(blind.astype(float)), len(blind))),
     ]
-    tables = [_standings(names, truth, played[:, tested]), _blind_at(names, truth, likes, pairs[seen][blind])]
+    tables = [_standings(stand), _blind_at(names, truth, likes, pairs[seen][blind])]
     rated = f"ranks {len(names)} policies as held-out rows do: {seen.sum() - blind.sum()} of {seen.sum()} known pairs"
     return result("ranking", figures, f"{rated} told apart", [table for table in tables if table.rows])
 
@@ -67,7 +95,9 @@ def _gaps(values: FloatArray, pairs: IntArray) -> FloatArray:
     return gap.mean(axis=1) / np.maximum(error, 1e-12)
 
 
-def _tau(one: FloatArray, other: FloatArray, pairs: IntArray) -> OfWeights:
+def tau_of(one: FloatArray, other: FloatArray, pairs: IntArray) -> OfWeights:
+    """Return Kendall's tau of two values [policies, U] over these pairs of policies."""
+
     def found(weights: FloatArray) -> FloatArray:
         signs = [np.sign(_differences(values, weights, pairs)) for values in (one, other)]
         return (signs[0] * signs[1]).mean(axis=1)
@@ -75,7 +105,7 @@ def _tau(one: FloatArray, other: FloatArray, pairs: IntArray) -> OfWeights:
     return found
 
 
-def _agreement(values: FloatArray, pairs: IntArray, order: IntArray) -> OfWeights:
+def agreement_of(values: FloatArray, pairs: IntArray, order: IntArray) -> OfWeights:
     """Return the mean credit: 1 for a difference told in the known order, 0 for the reverse, in between half."""
     gap = values[pairs[:, 0]] - values[pairs[:, 1]]
     error = np.maximum(gap.std(axis=1, ddof=1) / np.sqrt(gap.shape[1]), 1e-12)
@@ -92,13 +122,9 @@ def _differences(values: FloatArray, weights: FloatArray, pairs: IntArray) -> Fl
     return middle[:, pairs[:, 0]] - middle[:, pairs[:, 1]]
 
 
-def _standings(names: list[str], truth: FloatArray, played: FloatArray) -> Table:
-    middle = played.mean(axis=1)
-    shown = [METRICS.index("N_like"), METRICS.index("S_sat")]
-    rows = [
-        (names[place], float(truth[place].mean()), *middle[place, shown].tolist())
-        for place in np.argsort(-truth.mean(axis=1), kind="stable").tolist()
-    ]
+def _standings(stand: Standings) -> Table:
+    means = np.stack([stand.truth, stand.likes, stand.satisfaction], axis=1).mean(axis=2)
+    rows = [(stand.names[place], *means[place].tolist()) for place in np.argsort(-means[:, 0], kind="stable").tolist()]
     return Table("Policies of known quality", ("policy", "NDCG", "likes", "satisfaction"), tuple(rows))
 
 
