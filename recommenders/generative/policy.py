@@ -1,31 +1,41 @@
 """The generative recommender: a small language model over items' tokens, which writes the next item."""
 
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from simenv.arrays import GradeArray, IntArray
+from simenv.arrays import FloatArray, GradeArray, IntArray
 from simenv.chance import key, stream
 from simenv.context import Context
 from simenv.dataset import Dataset, grades_of
 from simenv.errors import SimenvError
-from simenv.language.llama import Llama, Shape
-from simenv.options import check_number, check_whole
+from simenv.language.llama import Shape
+from simenv.language.rows import TokenRows
+from simenv.options import check_choice, check_number, check_whole
 from simenv.pages import EMPTY, Grade
 from simenv.store import Arrays
 from simenv.torches import hold_memory, kept_progress, resume_progress
 
 from ..learned import Learned
 from ..sequences import stretches
+from .answering import answer, search
+from .backbones import Backbone, checked_backbone, open_backbone
 from .beam import beam
-from .prompting import FIRST_ITEM, Prompting
-from .tokenizer import ItemTokenizer
+from .guides import Normalise
+from .prompting import FIRST_ITEM, SPECIAL, Prompting
+from .tasks import NEXT, TASKS, Lore, Writing, checked_tasks, drawn, room, shares, task_tokens
+from .tokenizer import QUANTISERS, ItemTokenizer, UserTokenizer
+from .tokens import Tokens, UserTokens
 from .trie import ItemTrie
 
 import torch  # isort: skip  (after the model, which says how to install it)
+from torch import Tensor
 from torch.nn import functional as F
 
+LOG = logging.getLogger(__name__)
 TOGETHER = 32  # users whose pages are written at once, never more or fewer
 STEPS = (4, 10, 20)  # the lengths in items that histories are filled up to, besides the window itself
 
@@ -36,7 +46,12 @@ class Generative(Learned):
     The tokenizer's `features`, `quantiser`, `levels`, `codes` and `disambiguation` are those of `ItemTokenizer`. A page
     holds the items of the best beams, `beams` of them at least; no item can come that the catalogue does not hold, that
     is left out, or that stands on the page already. With `grades` a history tells how each item was taken, and a
-    session's disliked and passed items stand in it too.
+    session's disliked and passed items stand in it too. With `users` a user's own tokens stand before the history,
+    unless nothing was known of him; the `quantiser` 'dual' learns both together (see `DualTokenizer`).
+
+    `backbone` names a folder to begin from: `{path: ..., rank: 8}` any causal model of transformers, of which `rank`
+    says how much is learnt beside its layers (0: all of it), `among: items` that a token is told from those of items
+    alone; or what `publish` wrote. `tasks` are what is learnt, and their weights (see `tasks.TASKS`).
     """
 
     fewest_epochs = 1
@@ -55,6 +70,9 @@ class Generative(Learned):
         dropout: float = 0.2,
         window: int = 20,
         grades: bool = False,
+        users: bool = False,
+        tasks: Mapping[str, float] | None = None,
+        backbone: Mapping[str, Any] | None = None,
         beams: int = 20,
         learning_rate: float = 0.002,
         decay: float = 0.05,
@@ -76,23 +94,30 @@ class Generative(Learned):
         self.features, self.quantiser, self.levels, self.codes = features, quantiser, levels, codes
         self.disambiguation = disambiguation
         self.dimensions, self.layers, self.heads, self.dropout = dimensions, layers, heads, dropout
-        self.window, self.grades, self.beams = window, grades, beams
+        self.window, self.grades, self.users, self.beams = window, grades, users, beams
+        self.tasks, self.backbone = checked_tasks(tasks, users or quantiser == "dual"), checked_backbone(backbone)
         self.learning_rate, self.decay, self.smoothing = learning_rate, decay, smoothing
         self.batch_size, self.epochs, self.patience, self.check_every = batch_size, epochs, patience, check_every
         self.seed = seed
         self.new_tokenizer()  # its options are checked at the door too
         Shape(FIRST_ITEM, dimensions, layers, heads)
 
-    def new_tokenizer(self) -> ItemTokenizer:
-        """Return the tokenizer, before it is fitted."""
-        return ItemTokenizer(
-            features=self.features,
-            quantiser=self.quantiser,
-            levels=self.levels,
-            codes=self.codes,
-            disambiguation=self.disambiguation,
-            seed=self.seed,
-        )
+    def new_tokenizer(self) -> Tokens:
+        """Return the items' tokenizer, before it is fitted."""
+        check_choice((*QUANTISERS, "dual"), quantiser=self.quantiser)
+        how: dict[str, Any] = {"features": self.features, "levels": self.levels, "codes": self.codes, "seed": self.seed}
+        if self.quantiser == "dual":
+            from .dual import DualTokenizer
+
+            return DualTokenizer(disambiguation=self.disambiguation, **how)
+        return ItemTokenizer(quantiser=self.quantiser, disambiguation=self.disambiguation, **how)
+
+    def new_user_names(self) -> UserTokens | None:
+        """Return the users' tokenizer, before it is fitted: the items' own where both are learnt together."""
+        if self.quantiser == "dual":
+            return self.tokenizer.users  # type: ignore[attr-defined, no-any-return]
+        how: dict[str, Any] = {"features": self.features, "levels": self.levels, "codes": self.codes, "seed": self.seed}
+        return UserTokenizer(quantiser=self.quantiser, **how) if self.users else None
 
     def begin(self, dataset: Dataset) -> None:
         """Name the items, draw the weights, and cut the histories."""
@@ -101,28 +126,67 @@ class Generative(Learned):
         self._stretches = replace(stretches(dataset, self.window), items=np.arange(len(dataset.interactions)))
         if not len(self._stretches.starts):
             raise SimenvError(f"{dataset.name}: nobody has two interactions, so there is no next item to learn")
-        self._items = dataset.interactions.items
+        self._log = dataset.interactions
         self._known = grades_of(dataset.interactions.ratings)
-        self.tokenizer = self.new_tokenizer()
-        self.tokenizer.fit(dataset)
+        self.language = self.new_language()
+        self._name(dataset)
+        lore = Lore(dataset, self.window, None if self.user_names is None else self.user_names.rows())
+        reads = any(TASKS[name].reads for name in self.tasks if name != NEXT)
+        self.language.learn(self._names(), lore.texts() if reads else None)
         self._write()
+        self._lore = lore
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(key(self.seed, "generative") >> np.uint64(1)))
-            self._network = self._new_model(self.dropout)
+            self._network = self.language.make(self._room(), self.dropout)
         matrices = [weight for weight in self._network.parameters() if weight.dim() > 1]
         others = [weight for weight in self._network.parameters() if weight.dim() < 2]
         groups = [{"params": matrices, "weight_decay": self.decay}, {"params": others, "weight_decay": 0.0}]
         self._optimiser = torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.98), fused=True)
 
-    def _write(self) -> None:
-        self.prompting = Prompting(self.tokenizer.rows(FIRST_ITEM), self.grades)
-        self.trie = ItemTrie.of(self.prompting.rows, vocabulary=FIRST_ITEM + sum(self.tokenizer.sizes))
+    def new_language(self) -> Backbone:
+        """Return what is written with, before it knows any item."""
+        return open_backbone(self.backbone, self.dimensions, self.layers, self.heads)
 
-    def _new_model(self, dropout: float) -> Llama:
+    def _name(self, dataset: Dataset) -> None:
+        """Name the items and, where they are told, the users; a published folder has named them already."""
+        self.tokenizer = self.new_tokenizer()
+        published = self.language.published
+        if published is not None:
+            published.name(self.tokenizer, dataset)
+        else:
+            self.tokenizer.fit(dataset)  # type: ignore[attr-defined]
+        self.user_names = self.new_user_names()
+        if self.user_names is None:
+            return
+        if published is not None:
+            published.name(self.user_names, dataset)
+        elif isinstance(self.user_names, UserTokenizer):
+            self.user_names.fit(dataset)
+        self.user_names.codes[np.diff(dataset.starts) == 0] = EMPTY  # of whom nothing is known
+
+    def _names(self) -> list[str]:
+        """Return all tokens that are ours, but for words."""
+        users = [] if self.user_names is None else self.user_names.names()
+        return [*SPECIAL, *self.tokenizer.names(), *users, *task_tokens(self.tasks)]
+
+    def _write(self) -> None:
+        """Find the numbers by which the model knows items, users and tasks."""
+        number = self.language.number
+        self._first_item = number(self.tokenizer.names()[0])
+        self._end_item = self._first_item + sum(self.tokenizer.sizes)
+        users = None if self.user_names is None else self.user_names.rows(number(self.user_names.names()[0]))
+        self.prompting = Prompting(self.tokenizer.rows(self._first_item), self.grades, number(SPECIAL[0]), users)
+        for name in task_tokens(self.tasks):
+            number(name)
+        self.pen = Writing(self.prompting, number, self.language.encode)
+        self.trie = ItemTrie.of(self.prompting.rows, vocabulary=self._end_item)
+        self._their_train: Dataset | None = None
+
+    def _room(self) -> int:
+        """Return how many tokens are read at once at most."""
         # One item more than the window: the one that is written after it.
-        context = 1 + (self.window + 1) * self.prompting.longest
-        size = FIRST_ITEM + sum(self.tokenizer.sizes)
-        return Llama(Shape(size, self.dimensions, self.layers, self.heads, context=context), dropout=dropout)
+        longest = self.prompting.head + (self.window + 1) * self.prompting.longest
+        return max(longest, room(self.tasks, self.prompting, self.window))
 
     def epoch(self, number: int) -> float:
         """Take a step for each batch of like-long stretches."""
@@ -133,21 +197,44 @@ class Generative(Learned):
         self._network.train()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(key(self.seed, "generative", number) >> np.uint64(1)))
-            for laid in self._stretches.batches(self.batch_size, rng):
-                loss, told = self.step(laid)
+            for batch in self._batches(number, rng):
+                loss, told = self.step(batch) if isinstance(batch, np.ndarray) else self._taught(*batch)
                 total += loss * told
                 count += told
         return total / max(count, 1)
 
+    def _batches(self, number: int, rng: np.random.Generator) -> Iterator[IntArray | tuple[Tensor, Tensor]]:
+        """Yield an epoch's batches: of rows of histories, and of the other tasks' tokens and which are wanted."""
+        if self.tasks.keys() == {NEXT}:
+            yield from self._stretches.batches(self.batch_size, rng)
+            return
+        batches: list[Any] = list(self._stretches.batches(self.batch_size, rng)) if NEXT in self.tasks else []
+        for name, count in shares(self.tasks, len(self._stretches.starts)).items():
+            luck = stream(self.seed, "generative", name, number)
+            rows = TokenRows.of(drawn(TASKS[name], self._lore, self.pen, count, luck))
+            if not len(rows):
+                raise SimenvError(f"{self._lore.dataset.name}: nothing to learn the task {name} from")
+            some = rows.batches(self.batch_size * self.prompting.longest, luck)
+            batches += [(rows, places) for places in some]
+        for place in stream(self.seed, "mixture", number).permutation(len(batches)):
+            batch = batches[place]
+            yield batch if isinstance(batch, np.ndarray) else batch[0].laid(batch[1])
+
     def step(self, laid: IntArray) -> tuple[float, int]:
-        """Take one step for a batch of stretches [B, L]; return the mean loss of a token, and how many there were."""
-        items = np.where(laid == EMPTY, EMPTY, self._items[laid])
-        tokens, lengths = map(torch.from_numpy, self.prompting.written(items, self._known[laid]))
+        """Take one step for a batch of stretches of rows [B, L]; return the mean loss, and of how many tokens."""
+        items = np.where(laid == EMPTY, EMPTY, self._log.items[laid])
+        users = None if self.prompting.users is None else self._log.users[laid[:, 0]]
+        tokens, lengths = map(torch.from_numpy, self.prompting.written(items, self._known[laid], users))
         there = torch.arange(tokens.shape[1]) < lengths[:, None]
-        wanted = there & (tokens >= FIRST_ITEM)
+        wanted = there & (tokens >= self._first_item) & (tokens < self._end_item)
+        among = (self._first_item, self._end_item) if self.language.among_items else (0, None)
+        return self._taught(tokens, wanted, *among)
+
+    def _taught(self, tokens: Tensor, wanted: Tensor, first: int = 0, end: int | None = None) -> tuple[float, int]:
+        """Take one step for the wanted of some tokens [B, L], told from all between `first` and `end`."""
         found = self._network(tokens[:, :-1])[wanted[:, 1:]]
-        scores = self._network.scores(found)
-        loss = F.cross_entropy(scores, tokens[:, 1:][wanted[:, 1:]], label_smoothing=self.smoothing)
+        scores = self._network.scores(found, first, end)
+        loss = F.cross_entropy(scores, tokens[:, 1:][wanted[:, 1:]] - first, label_smoothing=self.smoothing)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
@@ -156,15 +243,14 @@ class Generative(Learned):
 
     def ready(self) -> None:
         """Keep a model that no longer changes."""
-        self.model = self._new_model(0.0)
-        self.model.load_state_dict(self._network.state_dict())
-        self.model.eval()
+        self.model = self.language.rested(self._network, self._room())
 
     def rank(self, context: Context, k: int) -> IntArray:
         """Return the items of the best beams."""
         items, grades = self.histories(context)
         begins, left_out = context.left_out()
         lengths = (items != EMPTY).sum(axis=1)
+        users = self.known_users(context)
         found = np.full((len(context), k), EMPTY, dtype=np.int32)
         before = -1
         for size in [*(step for step in STEPS if step < self.window), self.window]:
@@ -176,7 +262,8 @@ class Generative(Learned):
                 exclude = np.cumsum([0, *map(len, spans)]), np.concatenate(spans)
                 among = None if context.candidates is None else context.candidates[few]
                 told = None if grades is None else grades[few, self.window - size :]
-                found[few] = self.write(items[few, self.window - size :], told, k, exclude, among)
+                who = None if users is None else users[few]
+                found[few] = self.write(items[few, self.window - size :], told, k, exclude, among, who)
         return found
 
     @torch.inference_mode()
@@ -187,6 +274,7 @@ class Generative(Learned):
         k: int,
         exclude: tuple[IntArray, IntArray] | None = None,
         candidates: IntArray | None = None,
+        users: IntArray | None = None,
     ) -> IntArray:
         """Return `k` items that go on from each of a few histories [B, L]; each as if it had been alone."""
         count = len(items)
@@ -198,9 +286,10 @@ class Generative(Learned):
             if candidates is not None:
                 more = np.full((TOGETHER - count, candidates.shape[1]), EMPTY)
                 candidates = np.concatenate([candidates, more])
-        tokens, lengths = self.prompting.written(items, grades)
-        whole = 1 + items.shape[1] * self.prompting.longest
-        prompts = np.zeros((len(tokens), whole), dtype=np.int64)
+            users = None if users is None else np.concatenate([users, np.full(TOGETHER - count, EMPTY)])
+        tokens, lengths = self.prompting.written(items, grades, users)
+        whole = self.prompting.head + items.shape[1] * self.prompting.longest
+        prompts = np.full((len(tokens), whole), self.prompting.end, dtype=np.int64)
         prompts[:, : tokens.shape[1]] = tokens
         told = beam(
             self.model,
@@ -210,8 +299,37 @@ class Generative(Learned):
             lengths=torch.from_numpy(lengths),
             exclude=exclude,
             candidates=candidates,
+            normalise=self.normalise,
         )
         return told.items[:count, :k].numpy().astype(np.int32)
+
+    @property
+    def normalise(self) -> Normalise:
+        """Return among what a token is told, when items are written."""
+        return "level" if self.language.among_items else "vocabulary"
+
+    def answer(self, task: str, context: Context, candidates: IntArray | None = None) -> FloatArray:
+        """Return what the model says of each user's candidates [B, C]; NaN where there is none (EMPTY).
+
+        To 'yes-no', how likely the user is to like each; to 'pick', how likely it is the one of them that comes next.
+        """
+        self._check(context, 1)
+        return answer(self, task, context, candidates)
+
+    def search(self, query: str, k: int) -> IntArray:
+        """Return up to `k` items that some words call for, best first."""
+        return search(self, query, k)
+
+    def known_users(self, context: Context) -> IntArray | None:
+        """Return the users whose tokens are told, EMPTY for those of another data set; None where none are told."""
+        if self.user_names is None:
+            return None
+        if self._their_train is not context.train:
+            self._their_train = context.train
+            self._same_users = self.user_names.fingerprint_of(context.train) == self.user_names.fingerprint
+            if not self._same_users:
+                LOG.warning("%s has users that the policy was not fitted to; it tells none", context.train.name)
+        return context.users if self._same_users else np.full(len(context), EMPTY)
 
     def histories(self, context: Context) -> tuple[IntArray, GradeArray | None]:
         """Return each user's last items [B, window], this session's included; with `grades` how they were taken."""
@@ -221,17 +339,25 @@ class Generative(Learned):
 
     def state(self) -> Arrays:
         """Return the items' codes and the model's weights."""
-        codes = {f"tokenizer.{name}": array for name, array in self.tokenizer.state().items()}
+        parts = {"tokenizer": self.tokenizer.state(), "language": self.language.state()}
+        if isinstance(self.user_names, UserTokenizer):
+            parts["users"] = self.user_names.state()
+        kept = {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
         weights = {f"model.{name}": value.numpy() for name, value in self.model.state_dict().items()}
-        return super().state() | codes | weights
+        return super().state() | kept | weights
 
     def restore(self, arrays: Arrays) -> None:
         """Take back what `state` gave."""
         super().restore(arrays)
+        self.language = self.new_language()
+        self.language.restore(_below(arrays, "language."))
         self.tokenizer = self.new_tokenizer()
         self.tokenizer.restore(_below(arrays, "tokenizer."))
+        self.user_names = self.new_user_names()
+        if isinstance(self.user_names, UserTokenizer):
+            self.user_names.restore(_below(arrays, "users."))
         self._write()
-        self.model = self._new_model(0.0)
+        self.model = self.language.make(self._room(), 0.0)
         self.model.load_state_dict({name: torch.from_numpy(one) for name, one in _below(arrays, "model.").items()})
         self.model.eval()
 

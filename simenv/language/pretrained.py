@@ -87,8 +87,12 @@ class Pretrained(nn.Module):
     def scores(self, found: Tensor, first: int = 0, end: int | None = None) -> Tensor:
         """Return the scores [..., V] of the next token from what is known; of some tokens alone if told which."""
         bias = getattr(self._head, "bias", None)
-        told = F.linear(found, self._head.weight[first:end], None if bias is None else bias[first:end]) * self.scale
-        return told if self.cap is None else torch.tanh(told / self.cap) * self.cap
+        return self.bent(F.linear(found, self._head.weight[first:end], None if bias is None else bias[first:end]))
+
+    def bent(self, scores: Tensor) -> Tensor:
+        """Return scores as the model scales and caps them."""
+        scores = scores * self.scale
+        return scores if self.cap is None else torch.tanh(scores / self.cap) * self.cap
 
     @property
     def _head(self) -> Any:
