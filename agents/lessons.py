@@ -235,7 +235,7 @@ def of_choices(
 
 
 def _never_met(dataset: Dataset, met: set[int], count: int, rng: np.random.Generator) -> IntArray:
-    """Return items that a user never met, drawn as often as they were taken by others; EMPTY where there are too few."""
+    """Return items that a user never met, drawn as often as others took them; EMPTY where there are too few."""
     log = dataset.interactions.items
     found: dict[int, None] = {}
     for _ in range(20):

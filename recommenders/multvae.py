@@ -9,10 +9,10 @@ from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.options import check_number, check_whole
 from simenv.store import Arrays
+from simenv.torches import hold_memory, kept_progress, resume_progress
 
 from .learned import Learned
 from .recommender import seen_matrix
-from simenv.torches import hold_memory, kept_progress, resume_progress
 
 import torch  # isort: skip  (after torches, which says how to install it)
 from torch import Tensor, nn

@@ -12,11 +12,11 @@ from simenv.errors import SimenvError
 from simenv.options import check_choice, check_number, check_whole
 from simenv.pages import EMPTY
 from simenv.store import Arrays
+from simenv.torches import hold_memory, kept_progress, resume_progress
 
 from .learned import Learned
 from .recommender import fame_of
 from .sequences import stretches
-from simenv.torches import hold_memory, kept_progress, resume_progress
 from .transformer import Trunk, read_histories
 
 import torch  # isort: skip  (after the trunk, which says how to install it)

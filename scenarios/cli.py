@@ -371,6 +371,38 @@ def distil(
     print(f"\nas agents: population: {{name: llm, model: {{kind: local, path: {out}}}}}")
 
 
+@app.command()
+def train(
+    training: Annotated[str, typer.Argument(help="A training file, or the name of one that is shipped: rf-dpo.")],
+    out: Annotated[Path | None, typer.Option(help="The training's folder; trainings/NAME unless told.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the training.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
+    fresh: Fresh = False,
+) -> None:
+    """Teach a generative policy stage by stage, from itself and from simulated users, and see what each stage did."""
+    from rich.console import Console
+
+    from simenv.reports.training import training_table
+
+    from .progress import watching
+    from .training import read_training
+    from .training import train as go_through
+
+    chosen = read_training(training, settings or [])
+    folder = out or Path("trainings") / chosen.name
+    try:
+        with watching() as watch:
+            told = go_through(chosen, folder, resume=resume, fresh=fresh, watch=watch)
+    except KeyboardInterrupt:
+        print(f"\nstopped; go on with the same command and --resume ({folder})", file=sys.stderr)
+        raise typer.Exit(130) from None
+    console = Console(highlight=False)
+    console.print(training_table(told, console.width))
+    print(f"\nreport: {folder / 'report.html'}")
+
+
 @app.command("list")
 def list_names() -> None:
     """List the policies, populations, data sets and scenarios that can be named."""

@@ -18,7 +18,7 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.chance import stream
 from simenv.dataset import Dataset
 from simenv.errors import DataError, RunError, ScenarioError, SimenvError, blame
-from simenv.interactions import NO_TIME, Interactions
+from simenv.interactions import NO_TIME
 from simenv.intervals import means
 from simenv.metrics import OFFLINE, compare, plain
 from simenv.policy import Policy
@@ -226,7 +226,7 @@ def _set_up(question: Evaluation) -> _Bench:
     if not len(split.test):
         raise DataError(f"{dataset.name}: no test rows when split {split.protocol}; choose another split")
     asked = _asked(question, split)
-    history = split.train if asked == "train" else split.train.only(_joined(question, split))
+    history = split.train if asked == "train" else _whole_past(question, split)
     candidates = _candidates(question, split)
     tested = _tested(question, split, history)
     strangers = int((np.diff(history.starts)[tested] == 0).sum())
@@ -261,18 +261,10 @@ def _asked(question: Evaluation, split: Split) -> str:
     return "train and validation" if most == [1, 1] else "train"
 
 
-def _joined(question: Evaluation, split: Split) -> Interactions:
-    """Return training and validation rows, these after those unless their times are known and may be mixed."""
-    one, other = split.train.interactions, split.valid
-    users = np.concatenate([one.users, other.users])
-    times = np.concatenate([one.times, other.times])
-    mixed = question.split.by == "published" and bool((times != NO_TIME).all())
-    rows = np.lexsort((times, users)) if mixed else np.argsort(users, kind="stable")
-    strengths = None
-    if one.strengths is not None and other.strengths is not None:
-        strengths = np.concatenate([one.strengths, other.strengths])
-    items, ratings = np.concatenate([one.items, other.items]), np.concatenate([one.ratings, other.ratings])
-    return Interactions(users, items, ratings, times, strengths)[rows]
+def _whole_past(question: Evaluation, split: Split) -> Dataset:
+    """Return the training and validation rows; by time where the split is one that came with the data."""
+    times = np.concatenate([split.train.interactions.times, split.valid.times])
+    return split.past(by_time=question.split.by == "published" and bool((times != NO_TIME).all()))
 
 
 def _tested(question: Evaluation, split: Split, history: Dataset) -> IntArray:

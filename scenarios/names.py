@@ -44,6 +44,7 @@ POLICIES = {
     "implicit": Name("simenv.recommenders.from_implicit:FromImplicit", "a model of the library implicit, by its name"),
     "lenskit": Name("simenv.recommenders.from_lenskit:FromLensKit", "a scorer of the library LensKit, by its name"),
     "rectools": Name("simenv.recommenders.from_rectools:FromRecTools", "a model of the library RecTools, by its name"),
+    "saved": Name("simenv.recommenders.saved:Saved", "a policy that was fitted before, from its folder"),
     "oracle": Name("simenv.recommenders.oracle:Oracle", "upper bound, where the truth is known", ("truth",)),
     "anti-oracle": Name("simenv.recommenders.oracle:AntiOracle", "lower bound, where the truth is known", ("truth",)),
 }
@@ -51,6 +52,9 @@ POPULATIONS = {
     "choice": Name("simenv.agents.choice:ChoicePopulation", "statistical users fitted to training rows"),
     "voters": Name("simenv.agents.voters:VotersPopulation", "three votes: keywords, likeness, statistics"),
     "mixture": Name("simenv.agents.mixture:MixturePopulation", "users of several kinds, by their shares", members="of"),
+    "half": Name(
+        "simenv.agents.half:HalfPopulation", "others, known by one half of the training rows alone", members="of"
+    ),
     "truth": Name("simenv.agents.truth:TruthPopulation", "the made world's own users", ("truth",)),
     "llm": Name(
         "simenv.agents.llm:LLMPopulation", "language-model agents with persona, memory and reflection", (), ("answers",)

@@ -177,23 +177,28 @@ def _homeless(value: Any) -> Any:
     return homeless(value) if isinstance(value, str) else value
 
 
-def shipped() -> dict[str, Path]:
+def shipped(folder: Path = SHIPPED) -> dict[str, Path]:
     """Return the scenarios that come with simenv, by name."""
-    return {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def read_scenario(source: str, settings: Sequence[str] = ()) -> Scenario:
     """Return the scenario of a file, or of one that is shipped, with `key=value` settings laid over it."""
-    path = Path(source)
-    if not path.is_file() and source in shipped():
-        path = shipped()[source]
-    if not path.is_file():
-        near = difflib.get_close_matches(source, shipped(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ScenarioError(f"{source}: no such scenario file; shipped scenarios are {', '.join(shipped())}{hint}")
-    told = Told.read(path, source if path == Path(source) else path.name)
+    told = told_of(source)
     told.lay(settings)
     return told.check(Scenario)
+
+
+def told_of(source: str, folder: Path = SHIPPED, what: str = "scenario") -> Told:
+    """Return what a file says, or one of a folder of those that are shipped, by its name."""
+    path, known = Path(source), shipped(folder)
+    if not path.is_file() and source in known:
+        path = known[source]
+    if not path.is_file():
+        near = difflib.get_close_matches(source, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ScenarioError(f"{source}: no such {what} file; shipped {what}s are {', '.join(known)}{hint}")
+    return Told.read(path, source if path == Path(source) else path.name)
 
 
 def scenario_of(values: Mapping[str, Any]) -> Scenario:

@@ -19,6 +19,18 @@ class Split:
     test: Interactions
     protocol: str  # how it was cut, in words
 
+    def past(self, *, by_time: bool = False) -> Dataset:
+        """Return training and validation rows: a user's validation rows after the others, or among them by time."""
+        one, other = self.train.interactions, self.valid
+        users = np.concatenate([one.users, other.users])
+        times = np.concatenate([one.times, other.times])
+        rows = np.lexsort((times, users)) if by_time else np.argsort(users, kind="stable")
+        strengths = None
+        if one.strengths is not None and other.strengths is not None:
+            strengths = np.concatenate([one.strengths, other.strengths])
+        items, ratings = np.concatenate([one.items, other.items]), np.concatenate([one.ratings, other.ratings])
+        return self.train.only(Interactions(users, items, ratings, times, strengths)[rows])
+
 
 def leave_one_out(dataset: Dataset) -> Split:
     """Hold out each user's last item for the test and the one before for validation.

@@ -73,14 +73,15 @@ class Past:
 
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)  # the higher the better; empty where nobody judged
-    kept: int = 0  # the epoch whose weights were kept, counted from 1
+    kept: int = 0  # the epoch whose weights were kept, counted from 1; 0 where none was good enough
 
 
 class Course(Generic[Batch]):
     """Takes a model through a task's epochs.
 
-    `judge` says how good the model is by now, the higher the better: the best weights are kept. With a `folder` the
-    state between two epochs lies on disk: the same course, begun again, goes on there and ends with the same weights.
+    `judge` says how good the model is by now, the higher the better: the best weights are kept, or with `least` the
+    last that were judged to be as good as that. With a `folder` the state between two epochs lies on disk: the same
+    course, begun again, goes on there and ends with the same weights.
     """
 
     def __init__(
@@ -91,12 +92,13 @@ class Course(Generic[Batch]):
         *,
         seed: int = 0,
         judge: Callable[[], float] | None = None,
+        least: float | None = None,
         folder: Path | None = None,
         watch: Callable[[Epoch], None] = lambda _: None,
         facts: dict[str, Any] | None = None,
     ) -> None:
         self.model, self.task, self.pace, self.seed = model, task, pace, seed
-        self.judge, self.folder, self.watch = judge, folder, watch
+        self.judge, self.least, self.folder, self.watch = judge, least, folder, watch
         self.facts: dict[str, Any] = (facts or {}) | {"pace": asdict(pace), "seed": seed}  # what the state belongs to
         self.weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self.optimiser = torch.optim.AdamW(
@@ -114,6 +116,7 @@ class Course(Generic[Batch]):
         self.losses: list[float] = []
         self.scores: list[float] = []
         self.best: Arrays = {}
+        self.first = self._now() if least is not None else {}
 
     def run(self) -> Past:
         """Go through all epochs that are left; the model is as good as it was at its best."""
@@ -127,7 +130,7 @@ class Course(Generic[Batch]):
             self.model.eval()
             if self.judge is not None:
                 self.scores.append(self.judge())
-                if self.scores[-1] >= max(self.scores):
+                if self._kept() == len(self.scores):
                     self.best = self._now()
             done = len(self.losses)
             left = timer.left(done - first, self.pace.epochs - first)
@@ -140,9 +143,18 @@ class Course(Generic[Batch]):
                 self._keep()
         if self.best:
             self._become(self.best)
+        elif self.scores:
+            self._become(self.first)
         self.model.eval()
-        kept = int(np.argmax(self.scores)) + 1 if self.scores else len(self.losses)
-        return Past(self.losses, self.scores, kept)
+        return Past(self.losses, self.scores, self._kept())
+
+    def _kept(self) -> int:
+        """Return the epoch whose weights are kept, counted from 1; 0 where none was good enough."""
+        if not self.scores:
+            return len(self.losses)
+        if self.least is None:
+            return int(np.argmax(self.scores)) + 1
+        return max((place + 1 for place, score in enumerate(self.scores) if score >= self.least), default=0)
 
     def _is_hopeless(self) -> bool:
         """Tell whether the last checks were no better than the best before them."""

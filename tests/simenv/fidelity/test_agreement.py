@@ -22,11 +22,11 @@ class Rule:
     def fit(self, dataset: Dataset) -> None:
         """Nothing is learnt."""
 
-    def enter(self, users: IntArray, luck: BitArray) -> "Rule":
+    def enter(self, users: IntArray, luck: BitArray) -> "Rule":  # noqa: ARG002
         self.luck = luck
         return self
 
-    def reseat(self, seats: IntArray, users: IntArray, luck: BitArray) -> None:
+    def reseat(self, seats: IntArray, users: IntArray, luck: BitArray) -> None:  # noqa: ARG002
         self.luck[seats] = luck
 
     def react(self, page: Page) -> Reaction:
@@ -44,7 +44,8 @@ class Rule:
 def told(on_bench) -> dict[str, tuple[float, float, float]]:
     bench: Bench = on_bench(lambda: Rule("even"))
     found = agreement(bench, {"same": Rule("even"), "other": Rule("odd"), "coins": Rule("coin")}, "even")
-    return {one.name.removeprefix("kappa of "): (one.value.mean, one.value.low, one.value.high) for one in found.figures}
+    values = {one.name.removeprefix("kappa of "): one.value for one in found.figures}
+    return {name: (value.mean, value.low, value.high) for name, value in values.items()}
 
 
 def test_those_who_do_the_same_agree_wholly(told):
@@ -63,7 +64,7 @@ def test_coins_agree_as_chance_does(told):
         assert abs(mean) < 0.05
 
 
-def test_kappa_is_cohens(on_bench):
+def test_kappa_is_cohens():
     assert kappa_of(np.array([[[20.0, 5.0], [10.0, 15.0]]])).mean == pytest.approx(0.4)  # of Cohen 1960's kind
 
 

@@ -1,0 +1,55 @@
+"""Users who are known by one half of the training rows alone, so that others can be known by the other half."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from simenv.arrays import BitArray, IntArray
+from simenv.chance import key, mix, uniform
+from simenv.dataset import Dataset
+from simenv.errors import SimenvError
+from simenv.judgement import Judgement
+from simenv.options import check_choice, check_whole
+from simenv.population import Judging, Sessions, Telling
+
+from .mixture import Member
+
+
+class HalfPopulation:
+    """Fits another population to the first or the second half of the training rows, drawn row by row.
+
+    Who teaches a policy and who grades it can so be of different rows, besides being of different kinds: what the one
+    believes by chance the other does not.
+    """
+
+    def __init__(self, *, of: Sequence[Member], which: Literal["first", "second"] = "first", seed: int = 0) -> None:
+        if len(of) != 1:
+            raise SimenvError(f"half: `of` names {len(of)} populations; it takes one, such as of: [choice]")
+        check_choice(("first", "second"), which=which)
+        check_whole(least=0, seed=seed)
+        self.of, self.which, self.seed = tuple(of), which, seed
+
+    def fit(self, dataset: Dataset) -> None:
+        """Fit the population to its half."""
+        log = dataset.interactions
+        drawn = uniform(mix(mix(key(self.seed, "half"), log.users), log.items)) < 0.5
+        rows = drawn if self.which == "first" else ~drawn
+        self.of[0].population.fit(replace(dataset.only(log[rows]), name=dataset.name))
+
+    def enter(self, users: IntArray, luck: BitArray) -> Sessions:
+        """Seat these users in this order."""
+        return self.of[0].population.enter(users, luck)
+
+    def judge(self, users: IntArray, items: IntArray, luck: BitArray) -> Judgement:
+        """Return what each user would do with the item beside him."""
+        population = self.of[0].population
+        if not isinstance(population, Judging):
+            raise SimenvError(f"half: the users of '{self.of[0].label}' cannot be asked about single items")
+        return population.judge(users, items, luck)
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return who they are, and by which rows."""
+        member = self.of[0]
+        told = dict(member.population.facts()) if isinstance(member.population, Telling) else {}
+        about = f"{member.label}, known by the {self.which} half of the rows"
+        return {"about": about, "which": self.which, member.label: told}

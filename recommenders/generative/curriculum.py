@@ -1,0 +1,189 @@
+"""One stage of a curriculum: from whom a generative policy learns what is better than what, and how it takes it in."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simenv.arrays import IntArray
+from simenv.chance import stream
+from simenv.errors import SimenvError
+from simenv.language.course import Course, Pace
+from simenv.pages import EMPTY
+from simenv.preferences.converting import to_groups, to_lists, to_sft
+from simenv.preferences.leaks import guard
+from simenv.preferences.logged import logged
+from simenv.preferences.pasts import past_of
+from simenv.preferences.records import Records
+from simenv.preferences.selfplay import Level, self_play
+from simenv.preferences.simulated import simulated
+from simenv.ranking import ndcg
+from simenv.rundir import RunDir
+from simenv.splits import Split
+from simenv.training import Epoch
+
+from .objectives import OBJECTIVES
+from .policy import TOGETHER, Generative
+from .preferring import Offers, Preferring, offers_of, windows
+
+JUDGES = 2000  # users whose validation rows are asked after each epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """How a stage goes."""
+
+    source: str  # self-play, simulated or logged
+    objective: str = "listwise"
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the objective
+    level: str | None = None  # of self-play
+    against: str = "both"  # of what users graded
+    negatives: int = 10
+    positives: str = "one"
+    records: int | None = None  # at most so many prompts
+    beams: int = 20
+    epochs: int = 1
+    learning_rate: float = 5e-5
+    batch_size: int = 64
+    most_lost: float = 0.03  # of validation NDCG: what loses more is not kept
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What a stage did."""
+
+    records: int
+    prompts: int  # that something was learnt from
+    candidates: int
+    losses: tuple[float, ...]  # by epoch
+    chosen: tuple[float, float]  # mean logarithm of how likely what was chosen is, before and after
+    valid: tuple[float, ...]  # NDCG@10 on validation rows, before and after each epoch; none without such rows
+    kept: int  # the epoch whose weights were kept; 0: those from before the stage
+
+
+def taught(
+    policy: Generative,
+    lesson: Lesson,
+    split: Split,
+    run: RunDir | None = None,
+    *,
+    folder: Path | None = None,
+    watch: Callable[[Epoch], None] = lambda _: None,
+) -> Taught:
+    """Teach a policy, in place: its reference is what it was before; broken off, the stage goes on from `folder`.
+
+    Each epoch is held against validation rows. The last whose NDCG lost no more than `most_lost` of itself is kept, so
+    that nobody is pleased at the cost of what real users chose.
+    """
+    policy.tokenizer.check(split.train)
+    records = records_of(policy, lesson, split, run)
+    offers = _offers(policy, lesson, records, split)
+    try:
+        objective = OBJECTIVES[lesson.objective](**lesson.options)
+    except TypeError as error:
+        raise SimenvError(f"objective {lesson.objective}: {error}") from None
+    for weight in policy.model.parameters():
+        weight.requires_grad_(True)
+    task = Preferring(policy.model, policy.prompting, offers, objective, batch_size=lesson.batch_size, seed=lesson.seed)
+    before, valid = task.chosen(), _valid(policy, split)
+    pace = Pace(lesson.epochs, lesson.learning_rate, decay=0.0)
+    past = Course(
+        policy.model,
+        task,
+        pace,
+        seed=lesson.seed,
+        judge=None if valid is None else lambda: _valid(policy, split) or 0.0,
+        least=None if valid is None else (1 - lesson.most_lost) * valid,
+        folder=folder,
+        watch=watch,
+        facts={"lesson": _plain(lesson), "rows": split.train.fingerprint},
+    ).run()
+    after = task.chosen()
+    return Taught(
+        len(records),
+        len(offers),
+        int((offers.candidates != EMPTY).sum()),
+        tuple(past.losses),
+        (before, after),
+        () if valid is None else (valid, *past.scores),
+        past.kept,
+    )
+
+
+def records_of(policy: Generative, lesson: Lesson, split: Split, run: RunDir | None) -> Records:
+    """Return what is learnt from: logged rows, what the policy itself writes beside them, or a run's pages."""
+    window = policy.window
+    if lesson.source == "logged":
+        records = logged(split, window=window, unobserved=lesson.negatives, seed=lesson.seed)
+    elif lesson.source == "self-play":
+        return guard(_self_played(policy, lesson, split), split, "drop")
+    elif run is not None:
+        records = simulated(run, split, window=window, leaks="drop")
+    else:
+        raise SimenvError("a stage that learns from simulated users needs a run of the policy before")
+    return _some(records, lesson)
+
+
+def _some(records: Records, lesson: Lesson) -> Records:
+    if lesson.records is None or len(records) <= lesson.records:
+        return records
+    drawn = stream(lesson.seed, "records").choice(len(records), size=lesson.records, replace=False)
+    return records.take(np.sort(drawn))
+
+
+def _self_played(policy: Generative, lesson: Lesson, split: Split) -> Records:
+    """Return what the policy writes after users' histories, each cut before a row that he chose, by chance."""
+    train = split.train
+    starts = train.starts
+    lengths = np.diff(starts)
+    able = np.flatnonzero(lengths > 1)
+    if not len(able):
+        raise SimenvError(f"{train.name}: nobody has two interactions, so there is nothing to play")
+    rng = stream(lesson.seed, "self-play")
+    count = lesson.records or len(able)
+    users = np.sort(rng.choice(able, size=count, replace=count > len(able)))
+    ends = starts[users] + rng.integers(1, lengths[users])
+    history = past_of(train, users, policy.window, ends)
+    items, grades = windows(history, np.arange(len(users)), policy.window)
+    beams = []
+    for first in range(0, len(users), TOGETHER):
+        few = slice(first, first + TOGETHER)
+        spans = [train.interactions.items[starts[user] : end] for user, end in zip(users[few], ends[few], strict=True)]
+        exclude = np.cumsum([0, *map(len, spans)]), np.concatenate(spans)
+        told = grades[few] if policy.grades else None
+        beams.append(policy.write(items[few], told, lesson.beams, exclude))
+    targets: IntArray = train.interactions.items[ends]
+    return self_play(users, history, targets, np.concatenate(beams), policy.tokenizer.codes, train, policy="generative")
+
+
+def _offers(policy: Generative, lesson: Lesson, records: Records, split: Split) -> Offers:
+    window = policy.window
+    unobserved = "never" if lesson.source == "simulated" else "negative"
+    if lesson.objective == "group":
+        return offers_of(records, to_groups(records, unobserved=unobserved), window)
+    if lesson.objective == "cross-entropy":
+        return offers_of(records, to_sft(records), window)
+    told = to_lists(
+        records,
+        against=lesson.against,
+        most=lesson.negatives,
+        positives=lesson.positives,
+        unobserved=unobserved,
+        level=None if lesson.level is None else Level[lesson.level.upper()],
+        train=split.train,
+        seed=lesson.seed,
+    )
+    return offers_of(records, told, window)
+
+
+def _valid(policy: Generative, split: Split) -> float | None:
+    """Return the NDCG on validation rows; None where there are none."""
+    return ndcg(policy, split.train, split.valid, 10, most=JUDGES) if len(split.valid) else None
+
+
+def _plain(lesson: Lesson) -> dict[str, Any]:
+    told = {name: getattr(lesson, name) for name in Lesson.__slots__}
+    return told | {"options": dict(lesson.options)}

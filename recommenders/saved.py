@@ -1,0 +1,35 @@
+"""A policy that was fitted before and lies in a folder."""
+
+from pathlib import Path
+from typing import Any
+
+from simenv.arrays import IntArray
+from simenv.context import Context
+from simenv.dataset import Dataset
+from simenv.errors import SimenvError
+from simenv.policy import Policy
+from simenv.store import load_policy
+
+
+class Saved:
+    """Recommends what the policy in the folder `path` does; it is not fitted again, whatever the rows are."""
+
+    def __init__(self, *, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        self._policy: Policy | None = None
+
+    def fit(self, dataset: Dataset) -> None:
+        """Load it, and see that it knows this catalogue."""
+        policy: Any = load_policy(self.path)
+        known = int(getattr(policy, "item_count", len(dataset.catalog)))
+        if known != len(dataset.catalog):
+            raise SimenvError(f"{self.path}: it was fitted to {known} items; {dataset.name} has {len(dataset.catalog)}")
+        if hasattr(policy, "tokenizer"):
+            policy.tokenizer.check(dataset)
+        self._policy = policy
+
+    def recommend(self, context: Context, k: int) -> IntArray:
+        """Return what it recommends."""
+        if self._policy is None:
+            raise SimenvError("Saved has not been fitted: call fit(dataset) first, which loads it")
+        return self._policy.recommend(context, k)

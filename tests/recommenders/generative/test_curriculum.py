@@ -1,0 +1,146 @@
+"""Stages teach what they say: a planted preference is taken up by each objective, and held-out rows are not touched."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed (the extra torch)")
+
+from simenv.errors import SimenvError  # noqa: E402
+from simenv.films import films_world  # noqa: E402
+from simenv.pages import EMPTY, Grade  # noqa: E402
+from simenv.preferences.leaks import leaks_of  # noqa: E402
+from simenv.preferences.pasts import past_of  # noqa: E402
+from simenv.preferences.records import Graded, Records, begins, make_records  # noqa: E402
+from simenv.recommenders.generative import curriculum  # noqa: E402
+from simenv.recommenders.generative.curriculum import Lesson, records_of, taught  # noqa: E402
+from simenv.recommenders.generative.policy import Generative  # noqa: E402
+from simenv.splits import Split, leave_one_out  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return leave_one_out(films_world(users=80, items=60).dataset)
+
+
+def fitted(split: Split, seed: int = 0) -> Generative:
+    policy = Generative(codes=8, levels=2, dimensions=32, heads=2, layers=1, epochs=3, window=8, beams=10, seed=seed)
+    policy.fit(split.train)
+    return policy
+
+
+def planted(split: Split, window: int = 8) -> Records:
+    """Everybody was shown six items: those of an even number are liked, the others passed over."""
+    train = split.train
+    users = np.arange(len(train.users))
+    rng = np.random.default_rng(1)
+    items = np.stack([rng.choice(len(train.catalog), 6, replace=False) for _ in users])
+    grades = np.where(items % 2 == 0, Grade.LIKED, Grade.PASSED).astype(np.int8)
+    ratings = np.full(items.size, np.nan, dtype=np.float32)
+    shown = Graded(begins(np.full(len(users), 6)), items.reshape(-1), grades.reshape(-1), ratings)
+    return make_records(users, past_of(train, users, window), shown, "simulated")
+
+
+def share_even(policy: Generative, split: Split) -> float:
+    """How much of what is recommended is even."""
+    users = np.arange(len(split.train.users))
+    log = split.train.interactions
+    items = np.full((len(users), 8), EMPTY)
+    for user in users:
+        mine = log.items[split.train.starts[user] : split.train.starts[user + 1]][-8:]
+        items[user, 8 - len(mine) :] = mine
+    told = np.concatenate([policy.write(items[first : first + 32], None, 10) for first in range(0, len(users), 32)])
+    return float((told % 2 == 0).mean())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("objective", "options"),
+    [("listwise", {"beta": 1.0}), ("group", {"kl": 0.0}), ("cross-entropy", {})],
+)
+def test_each_objective_takes_up_what_was_planted(split, monkeypatch, seed, objective, options):
+    records = planted(split)
+    monkeypatch.setattr(curriculum, "records_of", lambda *_: records)
+    policy = fitted(split, seed)
+    before = share_even(policy, split)
+    lesson = Lesson(
+        "simulated", objective, options, epochs=6, learning_rate=3e-3, batch_size=16, most_lost=1.0, seed=seed
+    )
+    told = taught(policy, lesson, replace(split, valid=split.valid[:0]))
+    assert share_even(policy, split) > before + 0.05
+    assert told.prompts > 0
+    assert told.kept == 6
+
+
+def test_what_loses_too_much_of_the_validation_rows_is_not_kept(split, monkeypatch):
+    monkeypatch.setattr(curriculum, "records_of", lambda *_: planted(split))
+    scores = iter([0.5, 0.49, 0.4])
+    monkeypatch.setattr(curriculum, "ndcg", lambda *_, **__: next(scores))
+    policy = fitted(split)
+    told = taught(policy, Lesson("simulated", epochs=2, learning_rate=1e-3), split)
+    assert told.valid == (0.5, 0.49, 0.4)
+    assert told.kept == 1
+
+
+def test_where_nothing_is_good_enough_the_policy_stays_as_it_was(split, monkeypatch):
+    monkeypatch.setattr(curriculum, "records_of", lambda *_: planted(split))
+    scores = iter([0.5, 0.1])
+    monkeypatch.setattr(curriculum, "ndcg", lambda *_, **__: next(scores))
+    policy = fitted(split)
+    before = {name: weight.clone() for name, weight in policy.model.state_dict().items()}
+    told = taught(policy, Lesson("simulated", epochs=1, learning_rate=1e-2), split)
+    assert told.kept == 0
+    assert all(torch.equal(weight, before[name]) for name, weight in policy.model.state_dict().items())
+
+
+@pytest.mark.parametrize("source", ["self-play", "logged"])
+def test_held_out_rows_reach_no_record(split, source):
+    policy = fitted(split)
+    records = records_of(policy, Lesson(source, beams=10), split, None)
+    assert len(records)
+    found = leaks_of(records, split)
+    assert not found.candidates.any()
+    assert not found.history.any()
+
+
+def test_self_play_sets_what_the_policy_writes_against_what_was_chosen(split):
+    policy = fitted(split)
+    records = records_of(policy, Lesson("self-play", beams=10, records=50), split, None)
+    chosen = records.candidates.grades == Grade.LIKED
+    assert np.bincount(records.candidates.rows[chosen], minlength=len(records)).max() == 1
+    assert len(set(records.levels[~chosen].tolist())) > 1  # easy, medium or hard
+
+
+def test_a_stage_broken_off_goes_on_to_the_same_weights(split, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("simenv.language.course.SAVE_EVERY", 0.0)
+    lesson = Lesson("self-play", beams=8, records=40, epochs=3, learning_rate=1e-3, most_lost=1.0)
+    whole, broken = fitted(split), fitted(split)
+    taught(whole, lesson, split)
+
+    class Killed(Exception):
+        """A crash."""
+
+    def crash(epoch: object) -> None:
+        if epoch.done == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        taught(broken, lesson, split, folder=tmp_path / "progress", watch=crash)
+    again = fitted(split)
+    taught(again, lesson, split, folder=tmp_path / "progress")
+    assert all(
+        torch.equal(one, other) for one, other in zip(whole.model.parameters(), again.model.parameters(), strict=True)
+    )
+
+
+def test_what_cannot_be_is_told(split):
+    policy = fitted(split)
+    with pytest.raises(SimenvError, match="needs a run"):
+        taught(policy, Lesson("simulated"), split)
+    with pytest.raises(SimenvError, match="objective listwise"):
+        taught(policy, Lesson("logged", options={"alpha": 1}), split)
+    other = leave_one_out(films_world(users=20, items=40).dataset)
+    with pytest.raises(SimenvError, match="tokenizer was fitted to"):
+        taught(policy, Lesson("logged"), other)
