@@ -16,6 +16,7 @@ from simenv.language.words import learn_words  # noqa: E402
 from simenv.recommenders.generative.policy import Generative  # noqa: E402
 from simenv.recommenders.generative.prompting import SPECIAL  # noqa: E402
 from simenv.recommenders.generative.publish import ITEMS, publish  # noqa: E402
+from simenv.recommenders.generative.tasks import TASKS  # noqa: E402
 from simenv.store import load_policy, save_policy  # noqa: E402
 
 SMALL = {"codes": 8, "levels": 2}
@@ -125,6 +126,21 @@ def test_a_planted_sequence_is_learnt(tmp_path):
         some, none = np.arange(20), np.empty((20, 0), dtype=np.int32)
         context = Context(train, some, np.zeros(20, np.int32), none, none.astype(np.int8), some.astype(np.uint64))
         assert (policy.recommend(context, 1)[:, 0] == (some * 7 + 6) % 30).mean() >= 0.8
+
+
+def test_other_tasks_are_read_by_the_checkpoints_own_tokenizer(dataset, folder, tmp_path):
+    how = {**SMALL, "window": 5, "users": True, "tasks": {"next": 1} | dict.fromkeys(TASKS, 0.2)}
+    policy = Generative(**how, epochs=1, backbone={"path": folder, "rank": 2})
+    policy.fit(dataset)
+    title = dataset.catalog.title(7)
+    text = policy.pen.text(title)
+    assert policy.language.decode(text) == title
+    assert max(text) < policy.prompting.first
+    assert len(set(policy.search(title, 5).tolist())) == 5
+    publish(policy, tmp_path / "merged", dataset)
+    again = Generative(**how, epochs=1, learning_rate=1e-9, backbone={"path": tmp_path / "merged", "rank": 2})
+    again.fit(dataset)
+    assert np.array_equal(again.search(title, 5), policy.search(title, 5))
 
 
 def test_a_checkpoint_without_the_new_tokens_is_told(dataset, folder, tmp_path):

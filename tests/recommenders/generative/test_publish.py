@@ -11,7 +11,7 @@ from simenv.errors import SimenvError, StoreError  # noqa: E402
 from simenv.films import films_world  # noqa: E402
 from simenv.recommenders.generative.policy import Generative  # noqa: E402
 from simenv.recommenders.generative.prompting import SPECIAL  # noqa: E402
-from simenv.recommenders.generative.publish import ITEMS, publish  # noqa: E402
+from simenv.recommenders.generative.publish import ITEMS, USERS, publish  # noqa: E402
 from simenv.store import load_policy, save_policy  # noqa: E402
 
 SMALL = {"codes": 8, "levels": 2, "dimensions": 16, "heads": 2, "layers": 1}
@@ -77,6 +77,23 @@ def test_a_policy_begins_from_a_published_folder(policy, dataset, folder, tmp_pa
     save_policy(begun, tmp_path / "kept")
     again = load_policy(tmp_path / "kept")
     assert torch.equal(again.model.table.weight, begun.model.table.weight)
+
+
+def test_users_and_tasks_are_published_too(dataset, tmp_path):
+    train = dataset.only(dataset.interactions[dataset.interactions.users != 3])
+    how = {**SMALL, "users": True, "tasks": {"next": 1, "pick": 0.2, "search": 0.2}}
+    policy = Generative(**how, epochs=1)
+    policy.fit(train)
+    publish(policy, tmp_path / "both", train)
+    users = json.loads((tmp_path / "both" / USERS).read_text())["rows"]
+    assert users[str(dataset.users.ids[3])] == []
+    assert [name[:4] for name in users[str(dataset.users.ids[2])]] == ["<u_a", "<u_b"]
+    begun = Generative(**how, epochs=1, backbone={"path": tmp_path / "both"})
+    begun.fit(train)
+    assert np.array_equal(begun.prompting.users, policy.prompting.users)
+    (tmp_path / "both" / USERS).unlink()
+    with pytest.raises(StoreError, match=r"no users\.json"):
+        Generative(**how, backbone={"path": tmp_path / "both"}).fit(train)
 
 
 def test_another_catalogue_is_told(folder):
