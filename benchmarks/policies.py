@@ -29,6 +29,7 @@ PUBLISHED: dict[tuple[str, str], dict[str, float]] = {
     ("gowalla", "multvae"): {"recall@20": 0.1641, "ndcg@20": 0.1335},
     ("gowalla", "lightgcn"): {"recall@20": 0.1820, "ndcg@20": 0.1547},
     ("amazon-beauty", "sasrec"): {"recall@10": 0.0921, "ndcg@10": 0.0531},
+    ("amazon-beauty", "generative"): {"recall@10": 0.0648},
     ("ml-1m", "sasrec"): {"recall@10": 0.2929, "ndcg@10": 0.1684},
     ("ml-1m-llmrank", "random"): dict(zip(LLMRANK, (0.0500, 0.1474, 0.2272, 0.3520), strict=True)),
     ("ml-1m-llmrank", "pop"): dict(zip(LLMRANK, (0.2291, 0.4516, 0.5233, 0.5536), strict=True)),

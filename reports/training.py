@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from simenv.metrics import METRICS
 from simenv.rundir import RunDir
 
 from .discretion import discreet
@@ -115,7 +116,7 @@ def sheets(stages: Sequence[Mapping[str, Any]]) -> list[Sheet]:
     for part, title in WHO.items():
         names = list(stages[0][part])
         rows = [
-            Row(stage["name"], _about(stage), [_cell(stage[part][name], place) for name in names])
+            Row(stage["name"], _about(stage), [_cell(stage[part][name], place, name) for name in names])
             for place, stage in enumerate(stages)
         ]
         made.append(Sheet(title, [TITLES.get(name, name) for name in names], rows))
@@ -125,7 +126,7 @@ def sheets(stages: Sequence[Mapping[str, Any]]) -> list[Sheet]:
 def figures(stages: Sequence[Mapping[str, Any]]) -> list[Figure]:
     """Return a plot of each main figure, stage by stage."""
     drawn = []
-    for part, name in MAIN:
+    for part, name in (*MAIN, ("taught", "S_sat")):
         bars = []
         for stage in stages:
             one = stage[part][name]
@@ -133,7 +134,15 @@ def figures(stages: Sequence[Mapping[str, Any]]) -> list[Figure]:
             note = f"{number(one['mean'], low, high)} ({interval(low, high)})"
             bars.append(Bar(stage["name"], "a" if part == "held_out" else "b", one["mean"], low, high, note))
         title = f"{TITLES.get(name, name)}: {WHO[part]}"
-        drawn.append(forest_plot(f"{part}-{name}".replace("@", "-"), title, "95 % intervals over users.", name, bars))
+        drawn.append(
+            forest_plot(
+                f"{part}-{name}".replace("@", "-"),
+                title,
+                "Dots are means over users, lines their 95 % intervals.",
+                name,
+                bars,
+            )
+        )
     return drawn
 
 
@@ -158,11 +167,13 @@ def training_table(told: Mapping[str, Any], width: int) -> Table:
     return table
 
 
-def _cell(one: Mapping[str, Any], place: int) -> Cell:
+def _cell(one: Mapping[str, Any], place: int, name: str = "") -> Cell:
+    """Return a figure after a stage; of what is neither good nor bad in itself no change has a colour."""
     if one["mean"] is None:
         return Cell(MISSING, "", "", "")
     gained = one["gained"]
-    way = _way(gained) if place else 0
+    neutral = name in METRICS and METRICS[name].higher_is_better is None
+    way = _way(gained) if place and not neutral else 0
     tones = {1: "green", -1: "red", 0: ""}
     moved = signed(gained["mean"], gained["low"], gained["high"]) if place else ""
     return Cell(number(one["mean"], one["low"], one["high"]), interval(one["low"], one["high"]), moved, tones[way])
@@ -193,5 +204,9 @@ def _trusted(told: Mapping[str, Any], name: str) -> Note:
 
 
 def _words(chosen: Mapping[str, Any]) -> str:
-    options = ", ".join(f"{key} {value}" for key, value in chosen.items() if key != "name")
+    options = ", ".join(f"{key} {_plainly(value)}" for key, value in chosen.items() if key != "name")
     return f"{chosen['name']}{f' ({options})' if options else ''}"
+
+
+def _plainly(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

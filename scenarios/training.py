@@ -101,7 +101,7 @@ class Training(Part):
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([0], min_length=1)
     page_size: int = Field(5, ge=1, le=255)
     max_pages: int = Field(6, ge=1, le=10_000)
-    most_lost: float = Field(0.03, ge=0, le=1)  # of held-out recall, in a stage that is kept
+    most_lost: float = Field(0.03, ge=0, le=1)  # of the first stage's NDCG on validation rows, by all others together
     fidelity: bool = True
 
     @model_validator(mode="after")
@@ -221,7 +221,11 @@ class _Training:
         if not all(hasattr(policy, name) for name in ("new_tokenizer", "write")):
             raise SimenvError(f"policy '{chosen.name}' cannot be taught by preferences; 'generative' can")
         found = fitted(policy, chosen.label, self.split, options=chosen.options, fresh=self.fresh, watch=self.watch)
-        return found.policy, {"source": "training rows", "objective": "cross-entropy"}
+        from simenv.recommenders.generative.curriculum import on_validation
+
+        valid = on_validation(found.policy, self.split)
+        told = {"source": "training rows", "objective": "cross-entropy"}
+        return found.policy, told | ({} if valid is None else {"valid": [valid]})
 
     def _next(self, part: StagePart, folder: Path, number: int) -> tuple[Policy, dict[str, Any]]:
         """Teach the policy of the stage before."""
@@ -243,6 +247,7 @@ class _Training:
             learning_rate=part.learning_rate,
             batch_size=part.batch_size,
             most_lost=self.training.most_lost,
+            base=next(iter(self.told[0].get("valid", ())), None),
             seed=number,
         )
         run_before = RunDir.open(before / "taught") if part.source == "simulated" else None

@@ -12,6 +12,7 @@ from simenv.chance import stream
 from simenv.errors import SimenvError
 from simenv.language.course import Course, Pace
 from simenv.pages import EMPTY
+from simenv.policy import Policy
 from simenv.preferences.converting import to_groups, to_lists, to_sft
 from simenv.preferences.leaks import guard
 from simenv.preferences.logged import logged
@@ -48,6 +49,7 @@ class Lesson:
     learning_rate: float = 5e-5
     batch_size: int = 64
     most_lost: float = 0.03  # of validation NDCG: what loses more is not kept
+    base: float | None = None  # the NDCG that may not be lost; what it is as the stage begins unless told
     seed: int = 0
 
 
@@ -75,8 +77,8 @@ def taught(
 ) -> Taught:
     """Teach a policy, in place: its reference is what it was before; broken off, the stage goes on from `folder`.
 
-    Each epoch is held against validation rows. The last whose NDCG lost no more than `most_lost` of itself is kept, so
-    that nobody is pleased at the cost of what real users chose.
+    Each epoch is held against validation rows. The last whose NDCG lost no more than `most_lost` of the `base` is kept,
+    so that nobody is pleased at the cost of what real users chose.
     """
     policy.tokenizer.check(split.train)
     records = records_of(policy, lesson, split, run)
@@ -88,15 +90,15 @@ def taught(
     for weight in policy.model.parameters():
         weight.requires_grad_(True)
     task = Preferring(policy.model, policy.prompting, offers, objective, batch_size=lesson.batch_size, seed=lesson.seed)
-    before, valid = task.chosen(), _valid(policy, split)
+    before, valid = task.chosen(), on_validation(policy, split)
     pace = Pace(lesson.epochs, lesson.learning_rate, decay=0.0)
     past = Course(
         policy.model,
         task,
         pace,
         seed=lesson.seed,
-        judge=None if valid is None else lambda: _valid(policy, split) or 0.0,
-        least=None if valid is None else (1 - lesson.most_lost) * valid,
+        judge=None if valid is None else lambda: on_validation(policy, split) or 0.0,
+        least=None if valid is None else (1 - lesson.most_lost) * (valid if lesson.base is None else lesson.base),
         folder=folder,
         watch=watch,
         facts={"lesson": _plain(lesson), "rows": split.train.fingerprint},
@@ -179,7 +181,7 @@ def _offers(policy: Generative, lesson: Lesson, records: Records, split: Split) 
     return offers_of(records, told, window)
 
 
-def _valid(policy: Generative, split: Split) -> float | None:
+def on_validation(policy: Policy, split: Split) -> float | None:
     """Return the NDCG on validation rows; None where there are none."""
     return ndcg(policy, split.train, split.valid, 10, most=JUDGES) if len(split.valid) else None
 
