@@ -14,7 +14,7 @@ from simenv.options import check_choice, check_whole
 from simenv.store import Arrays
 
 from .publish import Published, read_published
-from .wording import frequent, numbered, tokenizer_files
+from .wording import MOST, frequent, numbered, tokenizer_files
 
 BEGINS, ENDS = "<begin>", "<end>"
 RANK = 8
@@ -27,12 +27,16 @@ class Backbone(Protocol):
     published: Published | None  # what its folder says of its items, if that was published from here
     among_items: bool  # whether it learns to tell a token from those of items alone, not from its whole vocabulary
 
-    def learn(self, names: Sequence[str], texts: Iterable[str] | None) -> None:
-        """Give our tokens their numbers, one after the other; `texts`, if any, hold the words that it must read."""
+    def learn(self, names: Sequence[str], texts: Iterable[str] | None, most: int | None = MOST) -> None:
+        """Give our tokens their numbers, one after the other; so many words of `texts`, if any, must be read."""
         ...
 
     def number(self, name: str) -> int:
         """Return the number of one of our tokens."""
+        ...
+
+    def token(self, number: int) -> str:
+        """Return the name of any token."""
         ...
 
     def encode(self, text: str) -> list[int]:
@@ -75,10 +79,10 @@ class Made:
         self._numbers: dict[str, int] = {}
         self.shape: Shape | None = None
 
-    def learn(self, names: Sequence[str], texts: Iterable[str] | None) -> None:
+    def learn(self, names: Sequence[str], texts: Iterable[str] | None, most: int | None = MOST) -> None:
         """Take our names, and the most frequent words of some texts, in this order."""
         if self.published is None:
-            self._name([*names, *(() if texts is None else frequent(texts))])
+            self._name([*names, *(() if texts is None else frequent(texts, most))])
             return
         self._name(_vocabulary(self.published.folder))
         for name in names:
@@ -96,6 +100,10 @@ class Made:
             where = "the model" if self.published is None else str(self.published.folder)
             raise SimenvError(f"{where}: knows no token {name}; it was fitted without the task or the users it is for")
         return self._numbers[name]
+
+    def token(self, number: int) -> str:
+        """Return a token or word."""
+        return self.names[number]
 
     def encode(self, text: str) -> list[int]:
         """Return the numbers of a text's words."""
@@ -163,7 +171,7 @@ class Checkpoint:
             raise SimenvError(f"{folder}: its tokenizer cannot be loaded ({str(error)[:200]})") from None
         self.first, self.names = 0, [""]
 
-    def learn(self, names: Sequence[str], texts: Iterable[str] | None) -> None:  # noqa: ARG002  (it can read)
+    def learn(self, names: Sequence[str], texts: Iterable[str] | None, most: int | None = MOST) -> None:  # noqa: ARG002
         """Add our names to its tokenizer; one that was published has them already."""
         known = self.tokenizer.get_vocab()
         if self.published is not None:
@@ -194,6 +202,10 @@ class Checkpoint:
         except ValueError:
             what = "it was fitted without the task or the users it is for"
             raise SimenvError(f"{self.folder}: knows no token {name}; {what}") from None
+
+    def token(self, number: int) -> str:
+        """Return a token as its tokenizer writes it."""
+        return str(self.tokenizer.convert_ids_to_tokens(number))
 
     def encode(self, text: str) -> list[int]:
         """Return a text's tokens; none stands for its beginning."""

@@ -25,8 +25,9 @@ from .answering import answer, search
 from .backbones import Backbone, checked_backbone, open_backbone
 from .beam import beam
 from .guides import Normalise
-from .prompting import FIRST_ITEM, SPECIAL, Prompting
+from .prompting import END, FIRST_ITEM, SPECIAL, Prompting
 from .tasks import NEXT, TASKS, Lore, Writing, checked_tasks, drawn, room, shares, task_tokens
+from .titles import TitleTokenizer
 from .tokenizer import QUANTISERS, ItemTokenizer, UserTokenizer
 from .tokens import Tokens, UserTokens
 from .trie import ItemTrie
@@ -37,6 +38,7 @@ from torch.nn import functional as F
 
 LOG = logging.getLogger(__name__)
 TOGETHER = 32  # users whose pages are written at once, never more or fewer
+NUMBERS = " ".join(map(str, range(2, 100)))  # by which titles that are alike are told apart
 STEPS = (4, 10, 20)  # the lengths in items that histories are filled up to, besides the window itself
 
 
@@ -47,7 +49,8 @@ class Generative(Learned):
     holds the items of the best beams, `beams` of them at least; no item can come that the catalogue does not hold, that
     is left out, or that stands on the page already. With `grades` a history tells how each item was taken, and a
     session's disliked and passed items stand in it too. With `users` a user's own tokens stand before the history,
-    unless nothing was known of him; the `quantiser` 'dual' learns both together (see `DualTokenizer`).
+    unless nothing was known of him; the `quantiser` 'dual' learns both together (see `DualTokenizer`), and 'titles'
+    names items by the words of their titles.
 
     `backbone` names a folder to begin from: `{path: ..., rank: 8}` any causal model of transformers, of which `rank`
     says how much is learnt beside its layers (0: all of it), `among: items` that a token is told from those of items
@@ -100,11 +103,15 @@ class Generative(Learned):
         self.batch_size, self.epochs, self.patience, self.check_every = batch_size, epochs, patience, check_every
         self.seed = seed
         self.new_tokenizer()  # its options are checked at the door too
+        if quantiser == "titles" and (self.backbone or {}).get("among") == "items":
+            raise SimenvError("titles are written in words of any kind, so backbone cannot say among: items")
         Shape(FIRST_ITEM, dimensions, layers, heads)
 
     def new_tokenizer(self) -> Tokens:
         """Return the items' tokenizer, before it is fitted."""
-        check_choice((*QUANTISERS, "dual"), quantiser=self.quantiser)
+        check_choice((*QUANTISERS, "dual", "titles"), quantiser=self.quantiser)
+        if self.quantiser == "titles":
+            return TitleTokenizer(lambda text: self.language.encode(text), END)
         how: dict[str, Any] = {"features": self.features, "levels": self.levels, "codes": self.codes, "seed": self.seed}
         if self.quantiser == "dual":
             from .dual import DualTokenizer
@@ -117,7 +124,9 @@ class Generative(Learned):
         if self.quantiser == "dual":
             return self.tokenizer.users  # type: ignore[attr-defined, no-any-return]
         how: dict[str, Any] = {"features": self.features, "levels": self.levels, "codes": self.codes, "seed": self.seed}
-        return UserTokenizer(quantiser=self.quantiser, **how) if self.users else None
+        if self.quantiser != "titles":
+            how["quantiser"] = self.quantiser
+        return UserTokenizer(**how) if self.users else None
 
     def begin(self, dataset: Dataset) -> None:
         """Name the items, draw the weights, and cut the histories."""
@@ -129,12 +138,20 @@ class Generative(Learned):
         self._log = dataset.interactions
         self._known = grades_of(dataset.interactions.ratings)
         self.language = self.new_language()
-        self._name(dataset)
-        lore = Lore(dataset, self.window, None if self.user_names is None else self.user_names.rows())
+        self.tokenizer = self.new_tokenizer()
+        titles = self.tokenizer if isinstance(self.tokenizer, TitleTokenizer) else None
+        if titles is None:
+            self._name(self.tokenizer, dataset)
+        self._name_users(dataset)
+        self._lore = Lore(dataset, self.window, None if self.user_names is None else self.user_names.rows())
         reads = any(TASKS[name].reads for name in self.tasks if name != NEXT)
-        self.language.learn(self._names(), lore.texts() if reads else None)
+        if titles is None:
+            self.language.learn(self._names(), self._lore.texts() if reads else None)
+        else:  # which are written in words, so these come first, all of them
+            self.language.learn(self._names(), [*self._lore.texts(), *self._lore.years(), NUMBERS], None)
+            titles.end = self.language.number(SPECIAL[END])
+            self._name(titles, dataset)
         self._write()
-        self._lore = lore
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(key(self.seed, "generative") >> np.uint64(1)))
             self._network = self.language.make(self._room(), self.dropout)
@@ -147,39 +164,40 @@ class Generative(Learned):
         """Return what is written with, before it knows any item."""
         return open_backbone(self.backbone, self.dimensions, self.layers, self.heads)
 
-    def _name(self, dataset: Dataset) -> None:
-        """Name the items and, where they are told, the users; a published folder has named them already."""
-        self.tokenizer = self.new_tokenizer()
-        published = self.language.published
-        if published is not None:
-            published.name(self.tokenizer, dataset)
+    def _name(self, tokens: Tokens, dataset: Dataset) -> None:
+        """Name items or users; a published folder has named them already."""
+        if self.language.published is not None:
+            self.language.published.name(tokens, dataset)
         else:
-            self.tokenizer.fit(dataset)  # type: ignore[attr-defined]
+            tokens.fit(dataset)  # type: ignore[attr-defined]
+
+    def _name_users(self, dataset: Dataset) -> None:
+        """Name the users, where they are told."""
         self.user_names = self.new_user_names()
         if self.user_names is None:
             return
-        if published is not None:
-            published.name(self.user_names, dataset)
-        elif isinstance(self.user_names, UserTokenizer):
-            self.user_names.fit(dataset)
+        if isinstance(self.user_names, UserTokenizer) or self.language.published is not None:
+            self._name(self.user_names, dataset)
         self.user_names.codes[np.diff(dataset.starts) == 0] = EMPTY  # of whom nothing is known
 
     def _names(self) -> list[str]:
         """Return all tokens that are ours, but for words."""
         users = [] if self.user_names is None else self.user_names.names()
-        return [*SPECIAL, *self.tokenizer.names(), *users, *task_tokens(self.tasks)]
+        items = [] if isinstance(self.tokenizer, TitleTokenizer) else self.tokenizer.names()
+        return [*SPECIAL, *items, *users, *task_tokens(self.tasks)]
 
     def _write(self) -> None:
         """Find the numbers by which the model knows items, users and tasks."""
         number = self.language.number
-        self._first_item = number(self.tokenizer.names()[0])
-        self._end_item = self._first_item + sum(self.tokenizer.sizes)
+        names = self.tokenizer.names()
+        rows = self.tokenizer.rows(number(names[0]) if names else 0)  # of titles the numbers are known
         users = None if self.user_names is None else self.user_names.rows(number(self.user_names.names()[0]))
-        self.prompting = Prompting(self.tokenizer.rows(self._first_item), self.grades, number(SPECIAL[0]), users)
+        self.prompting = Prompting(rows, self.grades, number(SPECIAL[END]), users)
+        self._items = (number(names[0]), number(names[-1]) + 1) if names else (0, None)
         for name in task_tokens(self.tasks):
             number(name)
         self.pen = Writing(self.prompting, number, self.language.encode)
-        self.trie = ItemTrie.of(self.prompting.rows, vocabulary=self._end_item)
+        self.trie = ItemTrie.of(self.prompting.rows, vocabulary=self._items[1])
         self._their_train: Dataset | None = None
 
     def _room(self) -> int:
@@ -226,9 +244,8 @@ class Generative(Learned):
         users = None if self.prompting.users is None else self._log.users[laid[:, 0]]
         tokens, lengths = map(torch.from_numpy, self.prompting.written(items, self._known[laid], users))
         there = torch.arange(tokens.shape[1]) < lengths[:, None]
-        wanted = there & (tokens >= self._first_item) & (tokens < self._end_item)
-        among = (self._first_item, self._end_item) if self.language.among_items else (0, None)
-        return self._taught(tokens, wanted, *among)
+        wanted = there & self.prompting.names_items(tokens)
+        return self._taught(tokens, wanted, *(self._items if self.language.among_items else (0, None)))
 
     def _taught(self, tokens: Tensor, wanted: Tensor, first: int = 0, end: int | None = None) -> tuple[float, int]:
         """Take one step for the wanted of some tokens [B, L], told from all between `first` and `end`."""

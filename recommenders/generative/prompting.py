@@ -1,11 +1,17 @@
 """Histories as a language model reads them: each item by its tokens, one after the other, and how it was graded."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simenv.arrays import GradeArray, IntArray
 from simenv.pages import EMPTY, GRADE_WORDS, Grade
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 END, BEGIN = 0, 1
 FIRST_GRADE = 2
@@ -41,6 +47,14 @@ class Prompting:
     def head(self) -> int:
         """Return how many tokens stand before a history at most."""
         return 1 + (0 if self.users is None else self.users.shape[1])
+
+    def names_items(self, tokens: Tensor) -> Tensor:
+        """Tell which tokens of written histories are items', of those that count."""
+        theirs = (tokens <= self.first + END) | (tokens >= self.first + FIRST_ITEM)
+        if self.users is not None and (self.users != EMPTY).any():
+            known = self.users[self.users != EMPTY]
+            theirs &= (tokens < int(known.min())) | (tokens > int(known.max()))
+        return theirs
 
     def written(
         self, items: IntArray, grades: GradeArray | None = None, users: IntArray | None = None

@@ -1,7 +1,7 @@
 """A generative policy's model as an ordinary folder of transformers, and what such a folder says of its items."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simenv import __version__
-from simenv.arrays import IntArray
+from simenv.arrays import IdArray, IntArray
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError, StoreError
 from simenv.pages import EMPTY
 
 from .disambiguation import collisions
+from .titles import TitleTokenizer
 from .tokens import Tokens
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ def publish(policy: "Generative", folder: Path, dataset: Dataset) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     policy.language.publish(policy.model, folder)
     made = {"made": policy.language.made, "simenv": __version__}
-    _write(folder / ITEMS, made | _told(policy.tokenizer, dataset.catalog.ids.tolist()))
-    if policy.user_names is not None:
+    spell, prompting = policy.language.token, policy.prompting
+    _write(folder / ITEMS, made | _told(policy.tokenizer, dataset.catalog.ids, prompting.rows, spell))
+    if policy.user_names is not None and prompting.users is not None:
         policy.user_names.check(dataset)
-        _write(folder / USERS, made | _told(policy.user_names, dataset.users.ids.tolist()))
+        _write(folder / USERS, made | _told(policy.user_names, dataset.users.ids, prompting.users, spell))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +64,9 @@ class Published:
                 f"{self.folder}: names {theirs}, and '{dataset.name}' has others ({count});"
                 " take the data that it was fitted to, or another folder"
             )
+        if isinstance(tokens, TitleTokenizer):
+            tokens.fit(dataset)  # the folder's own tokenizer reads titles as it did
+            return
         sizes = tuple(about["sizes"])
         tokens.codes, tokens.sizes = np.zeros((0, len(sizes)), np.int64), sizes
         places = {name: place for place, name in enumerate(tokens.names())}
@@ -80,9 +85,11 @@ def read_published(folder: Path) -> Published | None:
     return Published(folder, bool(about["made"]), about)
 
 
-def _told(tokens: Tokens, ids: Sequence[object]) -> dict[str, Any]:
-    names, rows = tokens.names(), tokens.rows().tolist()
-    told = {str(one): [names[place] for place in row if place != EMPTY] for one, row in zip(ids, rows, strict=True)}
+def _told(tokens: Tokens, ids: IdArray, rows: IntArray, spell: Callable[[int], str]) -> dict[str, Any]:
+    told = {
+        str(one): [spell(token) for token in row if token != EMPTY]
+        for one, row in zip(ids.tolist(), rows.tolist(), strict=True)
+    }
     about = {"dataset": tokens.dataset_name, "fingerprint": tokens.fingerprint, "sizes": list(tokens.sizes)}
     return about | {"rows": told}
 

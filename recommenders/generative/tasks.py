@@ -144,6 +144,11 @@ class Lore:
         """Return all that may have to be read: each item's text."""
         return [self.text(item) for item in range(len(self.dataset.catalog))]
 
+    def years(self) -> list[str]:
+        """Return the items' years, where they are known."""
+        years = self.dataset.catalog.years
+        return [str(int(year)) for year in years[np.isfinite(years)]]
+
     def unmet(self, user: int, without: int, most: int, rng: np.random.Generator) -> list[int]:
         """Return up to so many items that a user never met, `without` among them, in an order by chance."""
         past = slice(int(self.dataset.starts[user]), int(self.dataset.starts[user + 1]))

@@ -14,7 +14,7 @@ def words_of(text: str) -> list[str]:
     return re.findall(WORD, text.lower())
 
 
-def frequent(texts: Iterable[str], most: int = MOST) -> list[str]:
+def frequent(texts: Iterable[str], most: int | None = MOST) -> list[str]:
     """Return <unknown> and the most frequent words of some texts, the most frequent first; ties by the alphabet."""
     counts = Counter(word for text in texts for word in words_of(text))
     return [UNKNOWN, *sorted(counts, key=lambda word: (-counts[word], word))[:most]]

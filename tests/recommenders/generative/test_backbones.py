@@ -13,6 +13,7 @@ from simenv.checks import PolicyChecks  # noqa: E402
 from simenv.errors import SimenvError, StoreError  # noqa: E402
 from simenv.films import films_world  # noqa: E402
 from simenv.language.words import learn_words  # noqa: E402
+from simenv.pages import EMPTY  # noqa: E402
 from simenv.recommenders.generative.policy import Generative  # noqa: E402
 from simenv.recommenders.generative.prompting import SPECIAL  # noqa: E402
 from simenv.recommenders.generative.publish import ITEMS, publish  # noqa: E402
@@ -141,6 +142,35 @@ def test_other_tasks_are_read_by_the_checkpoints_own_tokenizer(dataset, folder, 
     again = Generative(**how, epochs=1, learning_rate=1e-9, backbone={"path": tmp_path / "merged", "rank": 2})
     again.fit(dataset)
     assert np.array_equal(again.search(title, 5), policy.search(title, 5))
+
+
+def test_items_can_be_named_by_titles_as_the_checkpoint_reads_them(dataset, folder, tmp_path):
+    how = {"quantiser": "titles", "window": 5, "users": True}
+    policy = Generative(**how, epochs=1, backbone={"path": folder, "rank": 2})
+    policy.fit(dataset)
+    for item, row in enumerate(policy.prompting.rows.tolist()):
+        told = [token for token in row if token != EMPTY]
+        assert policy.language.decode(told[:-1]) == policy.tokenizer.texts[item]
+        assert told[-1] == policy.prompting.end
+    publish(policy, tmp_path / "merged", dataset)
+    again = Generative(**how, epochs=1, learning_rate=1e-9, backbone={"path": tmp_path / "merged", "rank": 2})
+    again.fit(dataset)
+    save_policy(again, tmp_path / "kept")
+    items = np.array([[3, 1, 4], [1, 5, 9]])
+    users = np.array([0, 1])
+    page = policy.write(items, None, 5, users=users)
+    assert np.array_equal(again.write(items, None, 5, users=users), page)
+    assert np.array_equal(load_policy(tmp_path / "kept").write(items, None, 5, users=users), page)
+
+
+def test_all_of_an_item_is_learnt_and_nothing_else(dataset, folder):
+    policy = Generative(quantiser="titles", window=5, grades=True, users=True, epochs=1, backbone={"path": folder})
+    policy.fit(dataset)
+    pen, one, other = policy.pen, policy.prompting.rows[3], policy.prompting.rows[8]
+    tokens, lengths = policy.prompting.written(np.array([[3, 8]]), users=np.array([0]))
+    wanted = policy.prompting.names_items(torch.from_numpy(tokens))[:, : lengths[0]]
+    assert len(pen.user(0)) == 3
+    assert tokens[0, wanted[0].numpy()].tolist() == [t for t in (*one, *other) if t != EMPTY]
 
 
 def test_a_checkpoint_without_the_new_tokens_is_told(dataset, folder, tmp_path):

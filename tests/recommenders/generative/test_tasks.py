@@ -34,6 +34,11 @@ class TestTaught(PolicyChecks):
         return Generative(**SMALL, epochs=1, window=5, users=True, grades=True, tasks=ALL)
 
 
+class TestTitles(PolicyChecks):
+    def make(self) -> Generative:
+        return Generative(quantiser="titles", dimensions=16, heads=2, layers=1, epochs=1, window=5, grades=True)
+
+
 def planted(ratings: bool = True) -> Dataset:
     """Return users who like the odd items, which are comedies, and dislike the even ones, which are horror."""
     base = films_world(users=60, items=ITEMS).dataset
@@ -220,6 +225,7 @@ def test_the_next_item_alone_needs_no_other_token():
         ({"tasks": {}}, "tasks is empty"),
         ({"tasks": {"text-to-user": 1}}, "users: true"),
         ({"quantiser": "smell"}, "quantiser"),
+        ({"quantiser": "titles", "backbone": {"path": "x", "among": "items"}}, "among: items"),
     ],
 )
 def test_bad_options_are_told(options, wrong):
