@@ -87,8 +87,6 @@ def taught(
         objective = OBJECTIVES[lesson.objective](**lesson.options)
     except TypeError as error:
         raise SimenvError(f"objective {lesson.objective}: {error}") from None
-    for weight in policy.model.parameters():
-        weight.requires_grad_(True)
     task = Preferring(policy.model, policy.prompting, offers, objective, batch_size=lesson.batch_size, seed=lesson.seed)
     before, valid = task.chosen(), on_validation(policy, split)
     pace = Pace(lesson.epochs, lesson.learning_rate, decay=0.0)
@@ -156,7 +154,8 @@ def _self_played(policy: Generative, lesson: Lesson, split: Split) -> Records:
         spans = [train.interactions.items[starts[user] : end] for user, end in zip(users[few], ends[few], strict=True)]
         exclude = np.cumsum([0, *map(len, spans)]), np.concatenate(spans)
         told = grades[few] if policy.grades else None
-        beams.append(policy.write(items[few], told, lesson.beams, exclude))
+        who = None if policy.user_names is None else users[few]
+        beams.append(policy.write(items[few], told, lesson.beams, exclude, users=who))
     targets: IntArray = train.interactions.items[ends]
     return self_play(users, history, targets, np.concatenate(beams), policy.tokenizer.codes, train, policy="generative")
 

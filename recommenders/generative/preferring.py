@@ -25,6 +25,7 @@ from torch import Tensor
 class Offers:
     """What a model is taught by: after each of some histories a few items, and what each is worth."""
 
+    users: IntArray  # [N], whose histories they are
     items: IntArray  # [N, L], histories that end at the right, EMPTY before the first
     grades: GradeArray  # [N, L], how each item was taken
     candidates: IntArray  # [N, M], EMPTY where there are fewer
@@ -38,6 +39,7 @@ class Offers:
     def some(self, rows: IntArray) -> "Offers":
         """Return these of them."""
         return Offers(
+            self.users[rows],
             self.items[rows],
             self.grades[rows],
             self.candidates[rows],
@@ -51,17 +53,18 @@ def offers_of(records: Records, told: Lists | Groups | SFTRows, window: int) -> 
     """Return what a model of a window is taught by the lists, groups or rows that records were converted to."""
     if not len(told):
         raise SimenvError("no preferences to learn from: nowhere was an item liked more than another")
+    users = records.users[told.rows]
     items, grades = windows(records.history, told.rows, window)
     if isinstance(told, Lists):
         candidates = np.concatenate([told.chosen, told.rejected], axis=1)
         worth = np.zeros(candidates.shape, dtype=np.float32)
         worth[:, : told.chosen.shape[1]] = 1
         gaps = np.concatenate([np.zeros(told.chosen.shape, dtype=np.float32), told.gaps], axis=1)
-        return Offers(items, grades, candidates, worth, gaps)
+        return Offers(users, items, grades, candidates, worth, gaps)
     if isinstance(told, Groups):
-        return Offers(items, grades, told.candidates, np.nan_to_num(told.rewards), np.zeros_like(told.rewards))
+        return Offers(users, items, grades, told.candidates, np.nan_to_num(told.rewards), np.zeros_like(told.rewards))
     one = told.items[:, None]
-    return Offers(items, grades, one, np.ones(one.shape, np.float32), np.zeros(one.shape, np.float32))
+    return Offers(users, items, grades, one, np.ones(one.shape, np.float32), np.zeros(one.shape, np.float32))
 
 
 def windows(history: Graded, rows: IntArray, window: int) -> tuple[IntArray, GradeArray]:
@@ -140,7 +143,7 @@ class Preferring:
         longest = int((some.items != EMPTY).sum(axis=1).max(initial=0))
         items = some.items[:, some.items.shape[1] - longest :]
         grades = some.grades[:, some.grades.shape[1] - longest :]
-        prompts, lengths = self.prompting.written(items, grades)
+        prompts, lengths = self.prompting.written(items, grades, some.users)
         answers = self.prompting.rows[np.maximum(some.candidates, 0)]
         answers = np.where((some.candidates == EMPTY)[:, :, None], EMPTY, answers)
         return answer_likelihoods(self.model, *map(torch.from_numpy, (prompts, lengths, answers)))

@@ -14,7 +14,8 @@ from simenv.reports.training import sentence
 from simenv.rundir import RunDir
 from simenv.scenarios import training as module
 from simenv.scenarios.cli import app
-from simenv.scenarios.training import Training, read_training, train
+from simenv.scenarios.scenario import shipped
+from simenv.scenarios.training import SHIPPED, Training, read_training, train
 from simenv.store import load_policy
 
 FILE = """
@@ -144,8 +145,19 @@ def test_a_policy_that_writes_nothing_cannot_be_taught(file, tmp_path):
         train(read_training(str(file), ["policy={name: pop}"]), tmp_path / "out")
 
 
-def test_the_shipped_training_is_a_training():
-    assert isinstance(read_training("rf-dpo"), Training)
+@pytest.mark.parametrize("name", sorted(shipped(SHIPPED)))
+def test_the_shipped_trainings_are_trainings(name):
+    assert isinstance(read_training(name), Training)
+
+
+def test_users_and_items_named_together_and_several_tasks_are_taught_by_preferences(tmp_path, monkeypatch):
+    """Align3GR, as small as can be."""
+    monkeypatch.setenv("SIMENV_CACHE", str(tmp_path / "cache"))
+    small = ["dataset.users=60", "dataset.items=60", "users=20", "max_pages=2", "fidelity=false", "most_lost=1.0"]
+    small += ["policy.codes=8", "policy.dimensions=16", "policy.epochs=1", "policy.window=6"]
+    small += [f"stages.{place}.records=30" for place in range(5)]
+    stages = train(read_training("align3gr", small), tmp_path / "out")["stages"]
+    assert [stage["name"] for stage in stages] == ["sft", "easy", "medium", "hard", "disliked", "passed"]
 
 
 def test_a_name_that_is_none_ends_with_what_there_is():
