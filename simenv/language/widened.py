@@ -48,7 +48,8 @@ class Widened(Pretrained):
         self.rows = nn.Parameter(_more(table.weight, first, count, known))
         self.head_rows = self.rows if self.tied else nn.Parameter(_more(head.weight, first, count, known))
         bias = getattr(head, "bias", None)
-        self.bias = None if bias is None else float(bias.detach().float().mean())
+        of = slice(first, first + count) if known else slice(first)
+        self.bias = None if bias is None else float(bias[of].detach().mean())  # one for all of ours, not learnt
         model.set_input_embeddings(Rows(table, first, self.rows))
         self.vocabulary = first + count
         self._learnt = {name for name, weight in super().named_parameters() if weight.requires_grad}

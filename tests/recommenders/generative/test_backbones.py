@@ -108,6 +108,16 @@ def test_only_new_rows_and_what_lies_beside_the_layers_is_learnt_and_kept(datase
         assert torch.equal(again.model(tokens), policy.model(tokens))
 
 
+def test_learning_goes_on_as_if_it_had_never_stopped(dataset, folder):
+    options = {**SMALL, "window": 5, "epochs": 2, "backbone": {"path": folder, "rank": 2}}
+    one, other = Generative(**options), Generative(**options)
+    one.begin(dataset)
+    other.begin(dataset)
+    one.epoch(0)
+    other.resume({name: array.copy() for name, array in one.progress().items()})
+    assert one.epoch(1) == other.epoch(1)
+
+
 def test_a_planted_sequence_is_learnt(tmp_path):
     """Each film is followed by the next in the catalogue."""
     from simenv.context import Context
