@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test lint types bench bench-policies bench-peers bench-asking bench-agents bench-users bench-trust bench-agentcf bench-stats bench-generative clean
+.PHONY: demo test lint types bench bench-policies bench-peers bench-asking bench-agents bench-users bench-trust bench-agentcf bench-stats bench-generative clean bench-rf-dpo
 
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -57,6 +57,9 @@ bench-users: $(VENV)/.done
 # One part: make bench-trust ONLY=ml-1m/ranking
 bench-trust: $(VENV)/.done
 	$(BIN)/python -m benchmarks.trust $(foreach name,$(ONLY),--only $(name))
+
+bench-rf-dpo: $(VENV)/.done
+	$(BIN)/python -m benchmarks.rf_dpo
 
 bench-stats: $(VENV)/.done
 	$(BIN)/python -m benchmarks.stats

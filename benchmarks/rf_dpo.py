@@ -1,7 +1,8 @@
 """Teaches a generative policy on MovieLens 1M from itself and from simulated users, once for each of three seeds.
 
-Before the users who teach, the grade is to be higher at the end than at the beginning, their intervals apart; held-out
-recall is to fall by no more than 3 % of itself. Users of another kind, known by other rows, grade too and teach nothing.
+Before the users who teach, the grade is to be higher at the end than at the beginning, their intervals apart;
+held-out recall is to fall by no more than 3 % of itself. Users of another kind, known by other rows, grade too and
+teach nothing.
 """
 
 import argparse
