@@ -14,10 +14,10 @@ from simenv.language.course import Course, Pace
 from simenv.pages import EMPTY
 from simenv.policy import Policy
 from simenv.preferences.converting import to_groups, to_lists, to_sft
-from simenv.preferences.leaks import guard
+from simenv.preferences.leaks import guard, held_out_keys
 from simenv.preferences.logged import logged
 from simenv.preferences.pasts import past_of
-from simenv.preferences.records import Records
+from simenv.preferences.records import Graded, Records, pair_keys
 from simenv.preferences.selfplay import Level, self_play
 from simenv.preferences.simulated import simulated
 from simenv.ranking import ndcg
@@ -25,9 +25,11 @@ from simenv.rundir import RunDir
 from simenv.splits import Split
 from simenv.training import Epoch
 
-from .objectives import OBJECTIVES
+from .objectives import OBJECTIVES, rule_and_rank
 from .policy import TOGETHER, Generative
 from .preferring import Offers, Preferring, offers_of, windows
+
+import torch  # isort: skip  (after the policy, which says how to install it)
 
 JUDGES = 2000  # users whose validation rows are asked after each epoch
 
@@ -81,8 +83,12 @@ def taught(
     so that nobody is pleased at the cost of what real users chose.
     """
     policy.tokenizer.check(split.train)
-    records = records_of(policy, lesson, split, run)
-    offers = _offers(policy, lesson, records, split)
+    if lesson.source == "self-play" and lesson.objective == "group":
+        offers = rewarded_beams(policy, lesson, split)
+        count = len(offers)
+    else:
+        records = records_of(policy, lesson, split, run)
+        offers, count = _offers(policy, lesson, records, split), len(records)
     try:
         objective = OBJECTIVES[lesson.objective](**lesson.options)
     except TypeError as error:
@@ -103,7 +109,7 @@ def taught(
     ).run()
     after = task.chosen()
     return Taught(
-        len(records),
+        count,
         len(offers),
         int((offers.candidates != EMPTY).sum()),
         tuple(past.losses),
@@ -134,8 +140,17 @@ def _some(records: Records, lesson: Lesson) -> Records:
     return records.take(np.sort(drawn))
 
 
-def _self_played(policy: Generative, lesson: Lesson, split: Split) -> Records:
-    """Return what the policy writes after users' histories, each cut before a row that he chose, by chance."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Played:
+    """What the policy writes after users' histories, each cut before a row that he chose, by chance."""
+
+    users: IntArray  # [N]
+    history: Graded
+    targets: IntArray  # [N], what he chose
+    beams: IntArray  # [N, W], what is written, best first
+
+
+def _played(policy: Generative, lesson: Lesson, split: Split) -> _Played:
     train = split.train
     starts = train.starts
     lengths = np.diff(starts)
@@ -156,8 +171,35 @@ def _self_played(policy: Generative, lesson: Lesson, split: Split) -> Records:
         told = grades[few] if policy.grades else None
         who = None if policy.user_names is None else users[few]
         beams.append(policy.write(items[few], told, lesson.beams, exclude, users=who))
-    targets: IntArray = train.interactions.items[ends]
-    return self_play(users, history, targets, np.concatenate(beams), policy.tokenizer.codes, train, policy="generative")
+    return _Played(users, history, train.interactions.items[ends], np.concatenate(beams))
+
+
+def _self_played(policy: Generative, lesson: Lesson, split: Split) -> Records:
+    played = _played(policy, lesson, split)
+    codes = policy.tokenizer.codes
+    return self_play(
+        played.users, played.history, played.targets, played.beams, codes, split.train, policy="generative"
+    )
+
+
+def rewarded_beams(policy: Generative, lesson: Lesson, split: Split) -> Offers:
+    """Return the policy's own beams with ReRe's rewards: the true item's, and less for what stands before others.
+
+    What the user is known to have met is no mistake, and what is held out for him is not told: both are left out.
+    """
+    played = _played(policy, lesson, split)
+    log = split.train.interactions
+    met = np.concatenate([pair_keys(log.users, log.items), held_out_keys(split)])
+    pairs = pair_keys(played.users[:, None], played.beams)
+    others = played.beams != played.targets[:, None]
+    beams = np.where(others & np.isin(pairs, met), EMPTY, played.beams)
+    rewards = rule_and_rank(torch.from_numpy(beams), torch.from_numpy(played.targets)).numpy()
+    found = (beams == played.targets[:, None]).any(axis=1)
+    if not found.any():
+        raise SimenvError("no beam holds the item that was chosen, so none can be rewarded; wider beams may")
+    items, grades = windows(played.history, np.flatnonzero(found), policy.window)
+    rewards = np.where(beams == EMPTY, 0.0, rewards).astype(np.float32)
+    return Offers(played.users[found], items, grades, beams[found], rewards[found], np.zeros_like(rewards[found]))
 
 
 def _offers(policy: Generative, lesson: Lesson, records: Records, split: Split) -> Offers:

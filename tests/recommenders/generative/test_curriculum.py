@@ -15,7 +15,7 @@ from simenv.preferences.leaks import leaks_of  # noqa: E402
 from simenv.preferences.pasts import past_of  # noqa: E402
 from simenv.preferences.records import Graded, Records, begins, make_records  # noqa: E402
 from simenv.recommenders.generative import curriculum  # noqa: E402
-from simenv.recommenders.generative.curriculum import Lesson, records_of, taught  # noqa: E402
+from simenv.recommenders.generative.curriculum import Lesson, records_of, rewarded_beams, taught  # noqa: E402
 from simenv.recommenders.generative.policy import Generative  # noqa: E402
 from simenv.splits import Split, leave_one_out  # noqa: E402
 
@@ -111,6 +111,27 @@ def test_self_play_sets_what_the_policy_writes_against_what_was_chosen(split):
     chosen = records.candidates.grades == Grade.LIKED
     assert np.bincount(records.candidates.rows[chosen], minlength=len(records)).max() == 1
     assert len(set(records.levels[~chosen].tolist())) > 1  # easy, medium or hard
+
+
+def test_beams_are_rewarded_for_the_true_item_and_never_for_what_is_held_out(split):
+    policy = fitted(split)
+    offers = rewarded_beams(policy, Lesson("self-play", "group", beams=20), split)
+    held = set(zip(split.test.users.tolist(), split.test.items.tolist(), strict=True))
+    assert (offers.worth.max(axis=1) == 1).all()
+    for user, items, worth in zip(offers.users.tolist(), offers.candidates, offers.worth, strict=True):
+        assert not held & {(user, item) for item in items.tolist()}
+        wrong = worth[(items != EMPTY) & (worth < 1)]
+        assert (wrong < 0).all()
+        assert (np.diff(wrong) >= 0).all()  # the higher it stood, the more it loses
+
+
+def test_a_policy_that_is_rewarded_for_the_true_item_finds_it_more_often(split):
+    policy = fitted(split)
+    lesson = Lesson("self-play", "group", {"kl": 0.0}, beams=20, epochs=8, learning_rate=2e-3, most_lost=1.0)
+    before = rewarded_beams(policy, lesson, split)
+    told = taught(policy, lesson, replace(split, valid=split.valid[np.arange(0)]))
+    assert told.chosen[1] > told.chosen[0]
+    assert len(before) == told.prompts
 
 
 def test_a_stage_broken_off_goes_on_to_the_same_weights(split, tmp_path: Path, monkeypatch):
