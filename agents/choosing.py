@@ -66,6 +66,7 @@ def learn_leanings(dataset: Dataset, seed: int) -> tuple[Leanings, Leanings]:
     """Return the users' leanings after four fifths of their histories, and after the whole."""
     rng = stream(seed, "choosing")
     tongue = _Tongue(dataset)
+    traits = tongue.traits.astype(np.float32)
     scale: tuple[FloatArray, FloatArray] | None = None
     lore: _Lore | None = None
     found = []
@@ -75,8 +76,8 @@ def learn_leanings(dataset: Dataset, seed: int) -> tuple[Leanings, Leanings]:
             scale = lessons.told.mean(axis=0), lessons.told.std(axis=0) + 1e-6
         lessons.told[:] = (lessons.told - scale[0]) / scale[1]
         fame = _fame(dataset, share)
-        lore = _taught(lessons, tongue.content.astype(np.float32), fame, lore, rounds, rate, rng)
-        items = lore.own + tongue.content.astype(np.float32) @ lore.by_text
+        lore = _taught(lessons, traits, fame, lore, rounds, rate, rng)
+        items = lore.own + traits @ lore.by_traits
         items -= items.mean(axis=0)
         before = _before(dataset, share)
         users = ((tongue.tell(before, np.arange(len(dataset.users))) - scale[0]) / scale[1]) @ lore.layer
@@ -91,7 +92,7 @@ class _Lore:
 
     layer: FloatArray  # [W, D]
     own: FloatArray  # [I, D], of an item's vector what is its own
-    by_text: FloatArray  # [T, D], what follows from its text
+    by_traits: FloatArray  # [T, D], what follows from its company and its text
     charm: FloatArray  # [I], by which an item draws more than by its fame
 
 
@@ -199,21 +200,22 @@ def _lessons(
 
 
 def _taught(
-    lessons: _Lessons, texts: FloatArray, fame: FloatArray, lore: _Lore | None, rounds: int, rate: float,
+    lessons: _Lessons, traits: FloatArray, fame: FloatArray, lore: _Lore | None, rounds: int, rate: float,
     rng: np.random.Generator,
 ) -> _Lore:  # fmt: skip
     """Return what answers the lessons best, beginning from what is known.
 
     Best by the multinomial likelihood over the items not met before, by Adam. An item's vector is one of its own
-    and one that follows from what is written about it, so an item that few have met leans on its text.
+    and one that follows from who met it and from what is written about it: in a large catalogue most items are the
+    answer to hardly any lesson, and lean on what all of them teach.
     """
     count, width = lessons.told.shape
     items = lessons.answers.shape[1]
     if lore is None:
-        sizes = (width, items, texts.shape[1])
+        sizes = (width, items, traits.shape[1])
         small = [(0.05 * rng.normal(size=(size, WIDTH))).astype(np.float32) for size in sizes]
         lore = _Lore(small[0], small[1], small[2], np.zeros(items, dtype=np.float32))
-    layer, own, by_text, charm = weights = [lore.layer.copy(), lore.own.copy(), lore.by_text.copy(), lore.charm.copy()]
+    layer, own, by_traits, charm = weights = [one.copy() for one in (lore.layer, lore.own, lore.by_traits, lore.charm)]
     decay = DOUBT * items / max(float(lessons.answers.sum()), 1.0)
     steepness, wobble = [np.zeros_like(one) for one in weights], [np.zeros_like(one) for one in weights]
     batch = min(BATCH, max(32, count // 8))
@@ -228,12 +230,12 @@ def _taught(
         if some is not None:
             answers, met = answers[:, some], met[:, some]
         which = slice(None) if some is None else some
-        hidden, vectors = told @ layer, own[which] + texts[which] @ by_text
+        hidden, vectors = told @ layer, own[which] + traits[which] @ by_traits
         wrong = _chances(hidden @ vectors.T + (fame[which] + charm[which] + extra), met) * answers.sum(axis=1)[:, None]
         wrong[_rows(answers), answers.indices] -= answers.data
         wrong /= max(float(answers.data.sum()), 1e-9)
         slope = wrong.T @ hidden
-        slopes = [told.T @ (wrong @ vectors), _spread(slope, which, items), texts[which].T @ slope]
+        slopes = [told.T @ (wrong @ vectors), _spread(slope, which, items), traits[which].T @ slope]
         slopes.append(_spread(wrong.sum(axis=0), which, items))
         speed = rate * (1 - 0.9 * step / steps)
         for number, (one, gradient) in enumerate(zip(weights, slopes, strict=True)):
@@ -242,7 +244,7 @@ def _taught(
             wobble[number] += 0.01 * (gradient**2 - wobble[number])
             mean, square = steepness[number] / (1 - 0.9**step), wobble[number] / (1 - 0.99**step)
             one -= (speed * mean / (np.sqrt(square) + 1e-7)).astype(np.float32)
-    return _Lore(layer, own, by_text, charm)
+    return _Lore(layer, own, by_traits, charm)
 
 
 def _candidates(answers: sparse.csr_array, items: int, rng: np.random.Generator) -> tuple[IntArray | None, FloatArray]:

@@ -11,7 +11,7 @@ told by that very model, or by one of its kind that learnt from the other half; 
 import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ from simenv.fidelity.dose import DOSES, dose, dosed
 from simenv.fidelity.interference import interference
 from simenv.fidelity.ranking import Standings, agreement_of, standings_of, tau_of
 from simenv.fidelity.results import Result
-from simenv.fidelity.spread import share, spread
-from simenv.intervals import Interval, means, paired
+from simenv.fidelity.spread import OfWeights, share, spread
+from simenv.intervals import Interval, around, means, paired, resamples
 from simenv.pages import EMPTY
 from simenv.policy import Policy
 from simenv.readers import open_dataset
@@ -61,6 +61,7 @@ OWNERS = ("item-knn", "ease", "bpr")
 GOAL = 0.8
 SHARE = 0.1
 HALVINGS = 100
+DRAWS = 400
 CALIBRATED = 1000  # users by whom a policy's ranking is weighed
 LEAST = 10  # of their rows
 PAGE, PAGES, REPEATS = 5, 10, 2
@@ -97,6 +98,14 @@ class Ground:
     name: str
     rows: str
     split: Split
+    made: dict[str, Any] = field(default_factory=dict)
+
+    def population(self, name: str) -> Any:
+        """Return a population that is fitted, once for all parts."""
+        if name not in self.made:
+            self.made[name] = POPULATIONS[name]()
+            self.made[name].fit(self.split.train)
+        return self.made[name]
 
     def bench(self, population: Any, users: IntArray, lists: Mapping[str, IntArray]) -> Bench:
         """Return users and lists on the bench; what is held out is one of the two parts."""
@@ -140,10 +149,8 @@ def by_policies(ground: Ground) -> Iterator[tuple[str, list[Row]]]:
     users = ground.users()
     lists = {label: lists_of(ready(label, ground.split), ground.split.train, users, PAGE * PAGES) for label in POLICIES}
     known: Standings | None = None
-    for name, make in POPULATIONS.items():
-        population = make()
-        population.fit(ground.split.train)
-        known = standings_of(ground.bench(population, users, lists))
+    for name in POPULATIONS:
+        known = standings_of(ground.bench(ground.population(name), users, lists))
         about = f"{ground.name}, {name}: "
         yield f"{about}ranking, ", list(_ranked(f"{about}ranking, ", known))
     assert known is not None
@@ -156,17 +163,23 @@ def _ranked(about: str, stand: Standings) -> Iterator[Row]:
         pairs, order, count = one.pairs, one.order, one.truth.shape[1]
         for metric, values in (("likes", one.likes), ("satisfaction", one.satisfaction)):
             goal = GOAL if metric == "likes" and one is stand else None
-            tau = spread(tau_of(values, one.truth, pairs), count)
+            tau = order_of(tau_of(values, one.truth, pairs), count)
             yield row(f"{about}{what}: tau of {metric} with NDCG", tau, goal, "tau")
             seen = order != 0
             sure = tau_of(values, one.truth, pairs[seen])
             note = f"{seen.sum()} of {len(seen)} pairs, which held-out rows tell apart for certain"
-            yield row(f"{about}{what}: tau of {metric}, pairs of known order", spread(sure, count), None, "tau", note)
+            yield row(f"{about}{what}: tau of {metric}, pairs of known order", order_of(sure, count), None, "tau", note)
             right = spread(agreement_of(values, pairs[seen], order[seen]), count)
             yield row(f"{about}{what}: agreement of {metric}, pairs of known order", right, None, note=note)
     for place in np.argsort(-plain.truth.mean(axis=1), kind="stable").tolist():
         found = means(plain.likes[place][:, None])[0]
         yield row(f"{about}likes of {plain.names[place]}", found, unit="likes")
+
+
+def order_of(tau: OfWeights, count: int) -> Interval:
+    """Return a tau with its interval: users drawn anew are fewer different ones and put near policies in disorder."""
+    drawn = np.concatenate([tau(weights) for weights in resamples(count, 0, DRAWS)])
+    return around(float(tau(np.ones((1, count)))[0]), drawn, count, (-1.0, 1.0))
 
 
 def _truth(about: str, stand: Standings) -> Iterator[Row]:
@@ -206,17 +219,15 @@ def by_battery(ground: Ground) -> Iterator[tuple[str, list[Row]]]:
         label: lists_of(ready(label, ground.split), ground.split.train, users, PAGE * PAGES)
         for label in ("pop", "item-knn", "ease")
     }
-    made = {}
-    for name, make in POPULATIONS.items():
-        made[name] = make()
-        made[name].fit(ground.split.train)
-        bench = ground.bench(made[name], users, lists)
+    for name in POPULATIONS:
+        bench = ground.bench(ground.population(name), users, lists)
         about = f"{ground.name}, {name}: junk, "
         yield about, [*_values(about, bench), *_figures(about, dose(bench))]
         about = f"{ground.name}, {name}: variance, "
         yield about, list(_figures(about, interference(bench)))
-    first, *others = made
-    found = agreement(ground.bench(made[first], users, lists), {name: made[name] for name in others}, first)
+    first, *others = POPULATIONS
+    beside = {name: ground.population(name) for name in others}
+    found = agreement(ground.bench(ground.population(first), users, lists), beside, first)
     about = f"{ground.name}: agreement, "
     yield about, [*_figures(about, found), *_cells(about, found)]
 
@@ -363,7 +374,7 @@ def _circle(about: str, found: Mapping[str, FloatArray]) -> Iterator[Row]:
     pairs = np.array(list(combinations(range(len(CIRCLE)), 2)))
     for label, values in found.items():
         if values is not truth:
-            tau = spread(tau_of(values, truth, pairs), count)
+            tau = order_of(tau_of(values, truth, pairs), count)
             yield row(f"{about}by {label}: tau with held-out rows", tau, unit="tau")
         for place, name in enumerate(CIRCLE):
             part = spread(share(values[place], values.sum(axis=0)), count)
