@@ -56,6 +56,7 @@ POLICIES: dict[str, tuple[str, dict[str, Any]]] = {
     "tfidf": ("tfidf", {}),
 }
 USERS = {"ml-1m": 2000, "amazon-games": 10_000}  # at most: where a user has one held-out row it takes more of them
+LEFT_OUT = {"amazon-games": ("bpr",)}  # it takes too long there
 CIRCLE = ("pop", "item-knn", "ease", "bpr", "ials")
 OWNERS = ("item-knn", "ease", "bpr")
 GOAL = 0.8
@@ -147,7 +148,8 @@ def ready(label: str, split: Split) -> Policy:
 def by_policies(ground: Ground) -> Iterator[tuple[str, list[Row]]]:
     """Rank policies, and each with known shares of random items, by every population."""
     users = ground.users()
-    lists = {label: lists_of(ready(label, ground.split), ground.split.train, users, PAGE * PAGES) for label in POLICIES}
+    labels = [label for label in POLICIES if label not in LEFT_OUT.get(ground.name, ())]
+    lists = {label: lists_of(ready(label, ground.split), ground.split.train, users, PAGE * PAGES) for label in labels}
     known: Standings | None = None
     for name in POPULATIONS:
         known = standings_of(ground.bench(ground.population(name), users, lists))
