@@ -134,7 +134,9 @@ def test_every_folder_with_code_is_installed():
     ],
 )
 def test_nothing_heavy_comes_in_unasked(code: str):
-    tell = f"{code}\nimport sys; print('LOADED', *(set({HEAVY}) & set(sys.modules)))"
+    # pyarrow looks for pandas by itself where it is installed; whoever else asked for it here would fail.
+    begin = "import sys; sys.modules['pandas'] = None"
+    tell = f"{begin}\n{code}\nimport sys; print('LOADED', *(name for name in {HEAVY} if sys.modules.get(name)))"
     told = subprocess.run([sys.executable, "-c", tell], capture_output=True, text=True, check=True).stdout
     assert told.splitlines()[-1] == "LOADED"
 
