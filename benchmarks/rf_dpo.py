@@ -37,7 +37,8 @@ def main() -> None:
             values.lay([f"dataset.path={told.data / 'ml-1m'}", f"policy.seed={seed}", f"seeds=[{seed}]"])
             out = (told.work or Path(folder)) / f"seed-{seed}"
             found = train(values.check(Training), out, resume=out.exists(), watch=lambda step: print(step, flush=True))
-            update("rf-dpo", "make bench-rf-dpo", rows(found, seed), f"seed {seed}, ", at_most=[f"seed {seed}, recall lost"])
+            seeded = f"seed {seed}, "
+            update("rf-dpo", "make bench-rf-dpo", rows(found, seed), seeded, at_most=[f"{seeded}recall lost"])
 
 
 def rows(found: Mapping[str, Any], seed: int) -> list[Row]:
