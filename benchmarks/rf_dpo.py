@@ -18,7 +18,7 @@ from simenv.scenarios.training import Training, read_training, train
 
 from .record import Row, update
 
-FILE = Path(__file__).parent / "questions" / "rf-dpo.yaml"
+FILE = Path(__file__).parent / "trainings" / "rf-dpo.yaml"
 MOST_LOST = 0.03
 MAIN = (("held_out", "recall@10"), ("held_out", "ndcg@10"), ("taught", "grade"), ("judged", "grade"))
 MAIN += (("taught", "S_sat"), ("taught", "N_like"), ("taught", "popularity_lift"), ("taught", "diversity"))
