@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-from .arrays import FloatArray
+from .arrays import BitArray, FloatArray
 from .chance import stream
 
 LEVEL = 0.95
 DRAWS = 2000
 FLIPS = 9999
 BLOCK = 500  # draws held at once
+STUDENTS = 10  # users from whom on bootstrap-t is taken too
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +31,35 @@ class Interval:
 def means(values: FloatArray, *, seed: int = 0) -> list[Interval]:
     """Return the interval of each column's mean [n users, columns], by bootstrap over users.
 
-    Users are resampled, the same ones for every column; NaN counts for no user. Percentiles are widened
-    for small n (Hesterberg 2015, "expanded percentile").
+    Users are resampled, the same ones for every column; NaN counts for no user. Each end is the farther of two:
+    percentiles of the resampled means, widened for small n (Hesterberg 2015, "expanded percentile"), and those of
+    resampled t-statistics ("bootstrap-t"). The first are short where a few users have most of the sum, the second
+    where differences have two long tails.
     """
+    if not len(values):
+        return [Interval(math.nan, math.nan, math.nan, 0)] * values.shape[1]
     known = np.isfinite(values)
-    filled = np.where(known, values, 0.0)
     counts = known.sum(axis=0)
-    mean = np.divide(filled.sum(axis=0), counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
-    drawn = []
-    for weights in resamples(len(values), seed):
-        mass = weights @ known.astype(np.float64)
-        total = weights @ filled
-        drawn.append(np.divide(total, mass, out=np.full_like(total, np.nan), where=mass > 0))
-    draws = np.vstack(drawn) if drawn else np.empty((0, values.shape[1]))
+    total = np.where(known, values, 0.0).sum(axis=0)
+    mean = np.divide(total, counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
+    off = np.where(known, values - mean, 0.0)
+    _, (errors,) = _standard(np.ones((1, len(values))), known, off)
+    drawn = [_standard(weights, known, off) for weights in resamples(len(values), seed)]
+    shifts, spreads = (np.vstack(some) for some in zip(*drawn, strict=True))
+    scores = np.divide(shifts, spreads, out=np.full_like(shifts, np.nan), where=spreads > 0)
     return [
-        _percentiles(float(mean[column]), draws[:, column], int(counts[column])) for column in range(values.shape[1])
+        _reach(float(mean[one]), shifts[:, one], scores[:, one], float(errors[one]), int(counts[one]))
+        for one in range(values.shape[1])
     ]
+
+
+def _standard(weights: FloatArray, known: BitArray, off: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return, for users drawn so often, by how far each column's mean is off, and that mean's standard error."""
+    mass = weights @ known.astype(np.float64)
+    shift, square = (
+        np.divide(weights @ some, mass, out=np.full(mass.shape, np.nan), where=mass > 0) for some in (off, off**2)
+    )
+    return shift, np.sqrt(np.maximum(square - shift**2, 0.0) / np.maximum(mass - 1, 1))
 
 
 def paired(one: FloatArray, other: FloatArray, *, seed: int = 0) -> Interval:
@@ -120,10 +134,14 @@ def around(estimate: float, drawn: FloatArray, n: int, bounds: tuple[float, floa
     return Interval(estimate, max(bounds[0], estimate - reach), min(bounds[1], estimate + reach), n)
 
 
-def _percentiles(mean: float, drawn: FloatArray, n: int) -> Interval:
+def _reach(mean: float, shifts: FloatArray, scores: FloatArray, error: float, n: int) -> Interval:
+    """Return the interval whose ends are the farther of the percentiles' and of bootstrap-t's."""
     if n < 2:
         return Interval(mean, math.nan, math.nan, n)
     tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - LEVEL) / 2)))
-    known = drawn[np.isfinite(drawn)]
-    low, high = np.quantile(known, [tail, 1 - tail])
-    return Interval(mean, float(low), float(high), n)
+    low, high = np.quantile(shifts[np.isfinite(shifts)], [tail, 1 - tail])
+    known = scores[np.isfinite(scores)]
+    if n >= STUDENTS and len(known):  # fewer are too often drawn all alike, when a t-statistic knows no bounds
+        least, most = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        low, high = min(low, -most * error), max(high, -least * error)
+    return Interval(mean, mean + float(low), mean + float(high), n)

@@ -13,7 +13,8 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 @pytest.mark.parametrize("file", sorted((BENCHMARKS / "questions").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_question_is_an_evaluation(file: Path) -> None:
     asked = read_evaluation(str(file))
-    assert asked.name == file.stem and asked.policies
+    assert asked.name == file.stem
+    assert asked.policies
 
 
 @pytest.mark.parametrize("file", sorted((BENCHMARKS / "trainings").glob("*.yaml")), ids=lambda file: file.stem)
