@@ -10,7 +10,7 @@ from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.judgement import Judgement
 from simenv.options import check_choice, check_whole
-from simenv.population import Judging, Sessions, Telling
+from simenv.population import Sessions, Telling, judging
 
 from .mixture import Member
 
@@ -40,10 +40,15 @@ class HalfPopulation:
         """Seat these users in this order."""
         return self.of[0].population.enter(users, luck)
 
+    @property
+    def able_to_judge(self) -> bool:
+        """Whether these users say of single items what they would do with them."""
+        return judging(self.of[0].population) is not None
+
     def judge(self, users: IntArray, items: IntArray, luck: BitArray) -> Judgement:
         """Return what each user would do with the item beside him."""
-        population = self.of[0].population
-        if not isinstance(population, Judging):
+        population = judging(self.of[0].population)
+        if population is None:
             raise SimenvError(f"half: the users of '{self.of[0].label}' cannot be asked about single items")
         return population.judge(users, items, luck)
 

@@ -127,20 +127,27 @@ def too_many(found: Readings) -> Note | None:
 
 def who(run: RunDir) -> list[tuple[str, str]]:
     """Return who was asked, with what, and what it took; each word of it from the manifest or the run's record."""
-    population = _mapping(discreet(run.manifest.get("population")))
-    model = _mapping(population.get("model"))
-    told = {name: value for name, value in model.items() if name not in ("kind", "model")}
-    settings = {name: value for name, value in told.items() if value not in (None, {}, [])}
+    talkers = _talkers(_mapping(discreet(run.manifest.get("population"))))
     usage = run.usage
     tokens = sum(one.tokens_in for one in usage.values()), sum(one.tokens_out for one in usage.values())
-    found = [
-        ("who they are", _who(run.manifest.get("users"), model)),
-        ("asked with", in_words(settings)),
+    found = []
+    for label, told in talkers.items():
+        model = _mapping(told.get("model"))
+        settings = {name: value for name, value in model.items() if name not in ("kind", "model")}
+        some = {name: value for name, value in settings.items() if value not in (None, {}, [])}
+        number = run.manifest.get("users") if not label else None
+        whose = f"{label}: " if label else ""
+        found += [
+            ("who they are", f"{whose}{_who(number, model)}"),
+            ("asked with", whose + in_words(some) if some else ""),
+        ]
+        found.append(("prompts", f"version {told['prompts']}" if told.get("prompts") else ""))
+    found += [
         ("forms asked for by", _ways(run.manifest.get("ways"))),
-        ("prompts", f"version {population['prompts']}" if population.get("prompts") else ""),
         ("calls", _calls(usage)),
         ("tokens", f"{count(tokens[0])} in, {count(tokens[1])} out" if any(tokens) else ""),
     ]
+    found = list(dict.fromkeys(found))
     return [(name, words) for name, words in found if words]
 
 
@@ -150,7 +157,18 @@ def _ways(told: object) -> str:
 
 def is_scripted(manifest: Mapping[str, Any]) -> bool:
     """Whether a stand-in answered by rules, instead of a language model."""
-    return _mapping(_mapping(manifest.get("population")).get("model")).get("kind") == "scripted"
+    talkers = _talkers(_mapping(manifest.get("population"))).values()
+    return any(_mapping(told.get("model")).get("kind") == "scripted" for told in talkers)
+
+
+def _talkers(population: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return what is told of those who were asked: of the population, by '', or of those of a mixture, by their labels.
+
+    Where nothing is told of a model it is the whole population's.
+    """
+    members = {label: _mapping(told) for label, told in _mapping(population.get("members")).items()}
+    found = {str(label): told for label, told in members.items() if told.get("model")}
+    return found or {"": population}
 
 
 def _who(users: object, model: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """`simenv distil`: a language-model user of one's own, taught by the pages that others answered."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -89,13 +89,22 @@ def lessons_of(source: str, settings: Sequence[str], most: int, seed: int) -> tu
 
 def _agents(scenario: Scenario, folder: Path | None) -> LLMPopulation:
     """Return agents as a scenario has them, or plain ones where its users are of another kind; none asks a model."""
-    chosen = scenario.population
-    options = (
-        {name: value for name, value in chosen.options.items() if name not in FREE} if chosen.name == "llm" else {}
-    )
+    told = next(_agents_told(scenario.population.name, scenario.population.options), {})
+    options = {name: value for name, value in told.items() if name not in FREE}
     if folder is not None and options.get("encoder", "words") != "words":
         options["answers"] = answers_of(folder, None)
     return LLMPopulation(**options)
+
+
+def _agents_told(name: str, options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield what a scenario tells of its agents, those of a mixture included."""
+    if name == "llm":
+        yield options
+    elif name == "mixture":
+        for told in options["of"]:
+            if isinstance(told, Mapping):
+                rest = {option: value for option, value in told.items() if option not in ("name", "share", "label")}
+                yield from _agents_told(str(told["name"]), rest)
 
 
 def _facts(kind: str, scenario: Scenario, rows: str) -> dict[str, Any]:

@@ -1,9 +1,13 @@
 """What a run with language-model agents will take, before anybody is asked."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from simenv.agents.llm import LLMPopulation
-from simenv.agents.sizes import size_of_run
+from simenv.agents.mixture import MixturePopulation
+from simenv.agents.sizes import Size, size_of_run
+from simenv.arrays import IntArray
 from simenv.chat.budget import Prices
 from simenv.errors import SimenvError
 
@@ -37,19 +41,36 @@ def estimate(scenario: Scenario) -> Estimate:
     stage = set_stage(scenario)
     chosen = scenario.population
     population = build("population", chosen.name, chosen.options, stage.gifts)
-    if not isinstance(population, LLMPopulation):
+    asked = list(_agents(population, chosen.options, stage.users))
+    if not asked:
         raise SimenvError(f"population '{chosen.name}' asks no language model, so there is nothing to estimate")
-    population.fit(stage.split.train)
-    encounters = len(scenario.policies) * len(scenario.seeds)
-    size = size_of_run(
-        population,
-        stage.users.tolist(),
-        encounters=encounters,
-        page_size=scenario.page_size,
-        pages=scenario.max_pages,
-    )
-    told = chosen.options.get("model")
-    prices = told.get("prices") if isinstance(told, dict) else None
-    tokens_in, tokens_out = round(size.tokens_in), round(size.tokens_out)
-    money = None if prices is None else Prices(**prices).cost(tokens_in, tokens_out)
-    return Estimate(stage.sessions, round(size.calls), tokens_in, tokens_out, money)
+    total, money, priced = Size(), 0.0, True
+    for agents, model, users in asked:
+        agents.fit(stage.split.train)
+        size = size_of_run(
+            agents,
+            users.tolist(),
+            encounters=len(scenario.policies) * len(scenario.seeds),
+            page_size=scenario.page_size,
+            pages=scenario.max_pages,
+        )
+        total += size
+        prices = model.get("prices") if isinstance(model, Mapping) else None
+        priced = priced and prices is not None
+        money += Prices(**prices).cost(round(size.tokens_in), round(size.tokens_out)) if prices else 0.0
+    calls, tokens_in, tokens_out = round(total.calls), round(total.tokens_in), round(total.tokens_out)
+    return Estimate(stage.sessions, calls, tokens_in, tokens_out, money if priced else None)
+
+
+def _agents(
+    population: object, options: Mapping[str, Any], users: IntArray
+) -> Iterator[tuple[LLMPopulation, Any, IntArray]]:
+    """Yield each kind of agents, what the scenario tells of its model, and which users it has."""
+    if isinstance(population, LLMPopulation):
+        yield population, options.get("model"), users
+    elif isinstance(population, MixturePopulation):
+        kinds = population.kinds(users)
+        for kind, (member, told) in enumerate(zip(population.of, options["of"], strict=True)):
+            rest = told if isinstance(told, Mapping) else {}
+            if (kinds == kind).any():
+                yield from _agents(member.population, rest, users[kinds == kind])

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 
 from simenv.agents.llm import LLMPopulation
+from simenv.agents.mixture import TalkingMixture
 from simenv.errors import RunError, SimenvError
 from simenv.rundir import PERSONAS, RunDir
 
@@ -25,6 +27,8 @@ def personas_of(source: str, settings: Sequence[str] = (), user: str | None = No
     stage, population = _agents(_scenario(source, settings), None)
     users = stage.users.tolist() if user is None else [_index(stage, user)]
     try:
+        if user is not None:
+            _agent(population, users[0], user)
         for told in population.introduce(users, _known(Path(source))):
             yield json.dumps(told, ensure_ascii=False)
     finally:
@@ -45,9 +49,10 @@ def interview(folder: Path, user: str, question: str, policy: str | None = None,
     index = _index(stage, user)
     number = scenario.seeds[0] if seed is None else seed
     try:
+        agent = _agent(population, index, user)
         remembered = _remembered(result, stage.split.train.users.ids[index], label, number)
         population.introduce([index], _known(folder))
-        return population.answer(index, remembered, question)
+        return agent.answer(index, remembered, question)
     finally:
         population.close()
 
@@ -58,15 +63,25 @@ def _scenario(source: str, settings: Sequence[str]) -> Scenario:
     return read_scenario(str(inside) if inside.is_file() else source, settings)
 
 
-def _agents(scenario: Scenario, folder: Path | None) -> tuple[Stage, LLMPopulation]:
+def _agents(scenario: Scenario, folder: Path | None) -> tuple[Stage, LLMPopulation | TalkingMixture]:
     stage = set_stage(scenario)
     chosen = scenario.population
     gifts: dict[str, Any] = stage.gifts if folder is None else stage.gifts | {"answers": answers_of(folder, None)}
     population = build("population", chosen.name, chosen.options, gifts)
-    if not isinstance(population, LLMPopulation):
+    if not isinstance(population, LLMPopulation | TalkingMixture):
         raise SimenvError(f"the users of {scenario.name} are of the population '{chosen.name}'; only 'llm' has agents")
     population.fit(stage.split.train)
     return stage, population
+
+
+def _agent(population: LLMPopulation | TalkingMixture, index: int, user: str) -> LLMPopulation:
+    """Return whom to ask for a user: in a mixture, the agents of his kind."""
+    if isinstance(population, LLMPopulation):
+        return population
+    member = population.of[population.kinds(np.array([index]))[0]]
+    if not isinstance(member.population, LLMPopulation):
+        raise SimenvError(f"user {user} is one of '{member.label}', who have no words; only those of 'llm' are agents")
+    return member.population
 
 
 def _known(folder: Path) -> list[dict[str, Any]]:

@@ -64,11 +64,20 @@ class Closing(Protocol):
 
 @runtime_checkable
 class Judging(Protocol):
-    """A population whose users say of single items what they would do with them."""
+    """A population whose users say of single items what they would do with them.
+
+    One made of others tells by `able_to_judge` whether all of them do.
+    """
 
     def judge(self, users: IntArray, items: IntArray, luck: BitArray) -> Judgement:
         """Return what each user would do with the item beside him; `luck` is each pair's bits for all that is drawn."""
         ...
+
+
+def judging(population: object) -> Judging | None:
+    """Return a population whose users judge items, as that; None for others, and where a kind in a mixture does not."""
+    able = getattr(population, "able_to_judge", True)
+    return population if able and isinstance(population, Judging) else None
 
 
 @runtime_checkable

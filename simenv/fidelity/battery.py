@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from simenv.errors import SimenvError
-from simenv.population import Judging
+from simenv.population import judging
 
 from .behaviour import behaviour
 from .bench import Bench, Spent, metered
@@ -134,7 +134,8 @@ def _short(note: str) -> str:
 def answers_a_user(bench: Bench) -> int:
     """Return about how many answers the battery asks of each user, if he stays to the last page."""
     repeats, pages = bench.repeats, bench.max_pages
-    judged = 38 if isinstance(bench.population, Judging) else repeats * -(-40 // bench.page_size)
-    rated = 2 if isinstance(bench.population, Judging) else repeats
+    by_pages = judging(bench.population) is None
+    judged = repeats * -(-40 // bench.page_size) if by_pages else 38
+    rated = repeats if by_pages else 2
     lists = (3 if bench.is_brief else 9) + (5 if bench.is_brief else 13) + 4
     return judged + 3 * rated + lists * repeats * pages + 3 * max(repeats, 2) * pages

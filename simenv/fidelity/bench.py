@@ -16,7 +16,7 @@ from simenv.judgement import Judgement
 from simenv.loop import PageLoop, luck_of, policy_luck
 from simenv.pages import EMPTY, Grade, Page, Reaction, Turn, watched
 from simenv.policy import Policy
-from simenv.population import Judging, Population, Sessions
+from simenv.population import Population, Sessions, judging
 from simenv.splits import Split
 
 from .results import LIMITS, Limit
@@ -232,8 +232,8 @@ class Bench:
         """Return what users would do with items, pair by pair; of those who cannot tell, what they take from pages."""
         asked = population or self.population
         luck = mix(mix(PAIR_KEY, luck_of(self.seed, users)), items)
-        if isinstance(asked, Judging):
-            return asked.judge(users, items, luck)
+        if (judge := judging(asked)) is not None:
+            return judge.judge(users, items, luck)
         return self._judge_by_pages(asked, users, items)
 
     def _judge_by_pages(self, population: Population, users: IntArray, items: IntArray) -> Judgement:
@@ -336,15 +336,16 @@ class MeteredJudge(Metered):
 
     def judge(self, users: IntArray, items: IntArray, luck: BitArray) -> Judgement:
         """Return what each user would do with the item beside him."""
-        if not isinstance(self.population, Judging):
+        judge = judging(self.population)
+        if judge is None:
             raise SimenvError(f"{type(self.population).__name__} cannot judge items one by one")
         self.count(len(users))
-        return self.population.judge(users, items, luck)
+        return judge.judge(users, items, luck)
 
 
 def metered(population: Population, most: int | None = None, meter: Metered | None = None) -> Metered:
     """Return the population with its answers counted, for itself or with those of another."""
-    return (MeteredJudge if isinstance(population, Judging) else Metered)(population, most, meter)
+    return (Metered if judging(population) is None else MeteredJudge)(population, most, meter)
 
 
 @dataclass(slots=True, eq=False)
