@@ -93,7 +93,8 @@ def taught(
         objective = OBJECTIVES[lesson.objective](**lesson.options)
     except TypeError as error:
         raise SimenvError(f"objective {lesson.objective}: {error}") from None
-    task = Preferring(policy.model, policy.prompting, offers, objective, batch_size=lesson.batch_size, seed=lesson.seed)
+    how: Any = {"among": policy.among, "batch_size": lesson.batch_size, "seed": lesson.seed}
+    task = Preferring(policy.model, policy.prompting, offers, objective, **how)
     before, valid = task.chosen(), on_validation(policy, split)
     pace = Pace(lesson.epochs, lesson.learning_rate, decay=0.0)
     past = Course(

@@ -8,11 +8,14 @@ from simenv.language.model import CausalModel
 from simenv.pages import EMPTY
 
 
-def answer_likelihoods(model: CausalModel, prompts: Tensor, lengths: Tensor, answers: Tensor) -> Tensor:
+def answer_likelihoods(
+    model: CausalModel, prompts: Tensor, lengths: Tensor, answers: Tensor, first: int = 0, end: int | None = None
+) -> Tensor:
     """Return the logarithm [B, M] of how likely each answer's tokens come one after the other after a prompt.
 
     Prompts [B, P] count up to their `lengths` [B]; answers [B, M, T] may end before T, EMPTY after their end. All stand
-    in one row, each seeing the prompt and itself alone; of an answer's tokens the last need not be read at all.
+    in one row, each seeing the prompt and itself alone; of an answer's tokens the last need not be read at all. A token
+    is told from all between `first` and `end`.
     """
     rows, many, longest = answers.shape
     there = answers != EMPTY
@@ -34,12 +37,12 @@ def answer_likelihoods(model: CausalModel, prompts: Tensor, lengths: Tensor, ans
     last = found[torch.arange(rows, device=device), lengths - 1]  # [B, D], what the first tokens follow from
     after = found[:, width:].reshape(rows, many, count, found.shape[-1])
     # The first token of every answer follows from the same place: its scores are worked out once.
-    first = F.log_softmax(model.scores(last), dim=-1).gather(1, tokens[:, :, 0])
-    total = first.masked_fill(~there[:, :, 0], 0.0)
+    begun = F.log_softmax(model.scores(last, first, end), dim=-1).gather(1, (tokens[:, :, 0] - first).clamp(min=0))
+    total = begun.masked_fill(~there[:, :, 0], 0.0)
     if count:
         wanted = there[:, :, 1:]
-        scores = model.scores(after[wanted])
-        each = -F.cross_entropy(scores, tokens[:, :, 1:][wanted], reduction="none")
+        scores = model.scores(after[wanted], first, end)
+        each = -F.cross_entropy(scores, tokens[:, :, 1:][wanted] - first, reduction="none")
         total = total + torch.zeros_like(after[..., 0]).masked_scatter(wanted, each).sum(dim=2)
     return total
 

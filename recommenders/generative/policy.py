@@ -245,7 +245,7 @@ class Generative(Learned):
         tokens, lengths = map(torch.from_numpy, self.prompting.written(items, self._known[laid], users))
         there = torch.arange(tokens.shape[1]) < lengths[:, None]
         wanted = there & self.prompting.names_items(tokens)
-        return self._taught(tokens, wanted, *(self._items if self.language.among_items else (0, None)))
+        return self._taught(tokens, wanted, *self.among)
 
     def _taught(self, tokens: Tensor, wanted: Tensor, first: int = 0, end: int | None = None) -> tuple[float, int]:
         """Take one step for the wanted of some tokens [B, L], told from all between `first` and `end`."""
@@ -319,6 +319,11 @@ class Generative(Learned):
             normalise=self.normalise,
         )
         return told.items[:count, :k].numpy().astype(np.int32)
+
+    @property
+    def among(self) -> tuple[int, int | None]:
+        """Return the first token and the end of those that an item's are told from as it learns."""
+        return self._items if self.language.among_items else (0, None)
 
     @property
     def normalise(self) -> Normalise:

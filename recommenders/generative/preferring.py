@@ -88,10 +88,11 @@ class Preferring:
         offers: Offers,
         objective: Objective,
         *,
+        among: tuple[int, int | None] = (0, None),
         batch_size: int = 64,
         seed: int = 0,
     ) -> None:
-        self.model, self.prompting, self.objective = model, prompting, objective
+        self.model, self.prompting, self.objective, self.among = model, prompting, objective, among
         self.batch_size, self.seed = batch_size, seed
         self.offers = offers if offers.reference is not None else replace(offers, reference=self.likelihoods(offers))
 
@@ -146,4 +147,4 @@ class Preferring:
         prompts, lengths = self.prompting.written(items, grades, some.users)
         answers = self.prompting.rows[np.maximum(some.candidates, 0)]
         answers = np.where((some.candidates == EMPTY)[:, :, None], EMPTY, answers)
-        return answer_likelihoods(self.model, *map(torch.from_numpy, (prompts, lengths, answers)))
+        return answer_likelihoods(self.model, *map(torch.from_numpy, (prompts, lengths, answers)), *self.among)

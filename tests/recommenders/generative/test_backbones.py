@@ -1,6 +1,7 @@
 """The generative policy writes with any checkpoint of transformers, in which it learns its items' tokens."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,17 @@ from simenv.checks import PolicyChecks  # noqa: E402
 from simenv.errors import SimenvError, StoreError  # noqa: E402
 from simenv.films import films_world  # noqa: E402
 from simenv.language.words import learn_words  # noqa: E402
-from simenv.pages import EMPTY  # noqa: E402
+from simenv.pages import EMPTY, Grade  # noqa: E402
+from simenv.preferences.pasts import past_of  # noqa: E402
+from simenv.preferences.records import Graded, Records, begins, make_records  # noqa: E402
+from simenv.recommenders.generative import curriculum  # noqa: E402
+from simenv.recommenders.generative.curriculum import Lesson, taught  # noqa: E402
+from simenv.recommenders.generative.packing import answer_likelihoods  # noqa: E402
 from simenv.recommenders.generative.policy import Generative  # noqa: E402
 from simenv.recommenders.generative.prompting import SPECIAL  # noqa: E402
 from simenv.recommenders.generative.publish import ITEMS, publish  # noqa: E402
 from simenv.recommenders.generative.tasks import TASKS  # noqa: E402
+from simenv.splits import leave_one_out  # noqa: E402
 from simenv.store import load_policy, save_policy  # noqa: E402
 
 SMALL = {"codes": 8, "levels": 2}
@@ -181,6 +188,75 @@ def test_all_of_an_item_is_learnt_and_nothing_else(dataset, folder):
     wanted = policy.prompting.names_items(torch.from_numpy(tokens))[:, : lengths[0]]
     assert len(pen.user(0)) == 3
     assert tokens[0, wanted[0].numpy()].tolist() == [t for t in (*one, *other) if t != EMPTY]
+
+
+def even(dataset, likes: int = 6) -> Records:
+    """Everybody was shown six items: those of an even number are liked, the others passed over."""
+    users = np.arange(len(dataset.users))
+    rng = np.random.default_rng(1)
+    items = np.stack([rng.choice(len(dataset.catalog), likes, replace=False) for _ in users])
+    grades = np.where(items % 2 == 0, Grade.LIKED, Grade.PASSED).astype(np.int8).reshape(-1)
+    nothing = np.full(items.size, np.nan, dtype=np.float32)
+    shown = Graded(begins(np.full(len(users), likes)), items.reshape(-1), grades, nothing)
+    return make_records(users, past_of(dataset, users, 5), shown, "simulated")
+
+
+@pytest.mark.parametrize(("rank", "among"), [(2, "vocabulary"), (2, "items"), (0, "vocabulary")])
+def test_preferences_teach_a_checkpoint_too(folder, tmp_path, monkeypatch, rank, among):
+    split = leave_one_out(films_world(users=40, items=60).dataset)
+    split = replace(split, valid=split.valid[:0])
+    records = even(split.train)
+    monkeypatch.setattr(curriculum, "records_of", lambda *_: records)
+    options = {"path": str(folder), "rank": rank, "among": among}
+    policy = Generative(**SMALL, epochs=1, window=5, beams=10, backbone=options)
+    policy.fit(split.train)
+    save_policy(policy, tmp_path / "before")
+    log = split.train.interactions
+    items = np.stack([log.items[begin : begin + 3] for begin in split.train.starts[:-1]])[:32]
+    before = (policy.write(items, None, 10) % 2 == 0).mean()
+    lesson = Lesson("simulated", "listwise", {"beta": 1.0}, epochs=4, learning_rate=5e-3, batch_size=16, most_lost=1.0)
+    told = taught(policy, lesson, split)
+    assert told.kept == 4
+    assert (policy.write(items, None, 10) % 2 == 0).mean() > before + 0.1
+
+    # What is learnt is kept, and a stage that broke off after half its epochs comes to the same.
+    save_policy(policy, tmp_path / "after")
+    page = policy.write(items, None, 10)
+    assert np.array_equal(load_policy(tmp_path / "after").write(items, None, 10), page)
+    again = load_policy(tmp_path / "before")
+
+    def stop(epoch) -> None:
+        if epoch.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        taught(again, lesson, split, folder=tmp_path / "progress", watch=stop)
+    again = load_policy(tmp_path / "before")
+    taught(again, lesson, split, folder=tmp_path / "progress")
+    assert np.array_equal(again.write(items, None, 10), page)
+
+
+def test_a_checkpoint_finds_answers_as_likely_as_transformers_does(dataset, folder, tmp_path):
+    for among in ("vocabulary", "items"):
+        options = {"path": folder, "rank": 2, "among": among}
+        policy = Generative(**SMALL, epochs=1, window=5, learning_rate=0.02, backbone=options)
+        policy.fit(dataset)
+        prompts, lengths = policy.prompting.written(np.array([[EMPTY, 3, 1], [2, 6, 5]]))
+        answers = policy.prompting.rows[np.array([[7, 9, 11], [4, 0, 8]])]
+        with torch.no_grad():
+            given = map(torch.from_numpy, (prompts, lengths, answers))
+            found = answer_likelihoods(policy.model, *given, *policy.among)
+        publish(policy, tmp_path / among, dataset)
+        plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / among).eval()
+        first, end = policy.among
+        for row, some in enumerate(answers):
+            for place, answer in enumerate(some):
+                told = [token for token in answer.tolist() if token != EMPTY]
+                begun = prompts[row, : lengths[row]].tolist()
+                with torch.no_grad():
+                    logits = plain(torch.tensor([begun + told])).logits[0, len(begun) - 1 : -1, first:end]
+                wanted = torch.log_softmax(logits, dim=-1)[range(len(told)), [token - first for token in told]].sum()
+                assert found[row, place].item() == pytest.approx(wanted.item(), abs=1e-4)
 
 
 def test_a_checkpoint_without_the_new_tokens_is_told(dataset, folder, tmp_path):
