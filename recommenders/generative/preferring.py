@@ -147,4 +147,5 @@ class Preferring:
         prompts, lengths = self.prompting.written(items, grades, some.users)
         answers = self.prompting.rows[np.maximum(some.candidates, 0)]
         answers = np.where((some.candidates == EMPTY)[:, :, None], EMPTY, answers)
-        return answer_likelihoods(self.model, *map(torch.from_numpy, (prompts, lengths, answers)), *self.among)
+        read, ends, offered = map(torch.from_numpy, (prompts, lengths, answers))
+        return answer_likelihoods(self.model, read, ends, offered, *self.among)
