@@ -11,7 +11,7 @@ from simenv.errors import SimenvError
 from .kmeans import distances
 from .quantisers import Quantised, sinkhorn
 
-WAYS = ("digit", "sinkhorn", "free", "none")
+WAYS = ("digit", "own", "sinkhorn", "free", "none")
 SHARP = 0.003  # LC-Rec's, as are the rounds
 ROUNDS = 20
 
@@ -24,11 +24,14 @@ def collisions(codes: IntArray) -> int:
 def told_apart(quantised: Quantised, way: str) -> tuple[IntArray, tuple[int, ...]]:
     """Return codes [N, T] of which no two rows are alike, unless the way is 'none', and the levels' sizes.
 
-    'digit' adds a level, if any rows are alike, that counts through those that are. 'sinkhorn' gives those another
-    code at the last level, spread evenly, as LC-Rec does, and what is still alike the nearest that is free; 'free'
-    does that at once. Where a prefix has no room left, a code further up moves too.
+    'digit' adds a level, if any rows are alike, that counts through those that are. 'own' ends every row with a token
+    that no other has: the codes before say what it is like, the last which one it is. 'sinkhorn' gives those that are
+    alike another code at the last level, spread evenly, as LC-Rec does, and what is still alike the nearest that is
+    free; 'free' does that at once. Where a prefix has no room left, a code further up moves too.
     """
     codes, sizes = quantised.codes, quantised.sizes
+    if way == "own":
+        return np.column_stack([codes, np.arange(len(codes))]), (*sizes, len(codes))
     if way == "none" or not collisions(codes):
         return codes, sizes
     if way == "digit":
@@ -39,7 +42,7 @@ def told_apart(quantised: Quantised, way: str) -> tuple[IntArray, tuple[int, ...
 
 
 def check_room(sizes: tuple[int, ...], count: int, way: str) -> None:
-    """Refuse to tell more rows apart than there are codes for; a digit makes its own room."""
+    """Refuse to tell more rows apart than there are codes for; a digit, or a token of one's own, makes its own room."""
     room = math.prod(sizes)
     if way in ("sinkhorn", "free") and room < count:
         raise SimenvError(

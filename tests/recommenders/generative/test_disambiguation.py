@@ -16,7 +16,7 @@ VECTORS = st.integers(1, 40).flatmap(
 
 
 @settings(max_examples=60, deadline=None)
-@given(VECTORS, st.sampled_from(["digit", "sinkhorn", "free"]), st.sampled_from([residual, balanced]))
+@given(VECTORS, st.sampled_from(["digit", "own", "sinkhorn", "free"]), st.sampled_from([residual, balanced]))
 def test_no_two_rows_are_alike(vectors: FloatArray, way: str, quantiser):
     codes, sizes = told_apart(quantiser(vectors, 3, min(4, len(vectors)), 0), way)
     assert collisions(codes) == 0
@@ -26,6 +26,12 @@ def test_no_two_rows_are_alike(vectors: FloatArray, way: str, quantiser):
 def test_a_digit_counts_through_those_alike():
     codes, sizes = told_apart(Quantised(np.array([[1], [0], [1], [1]]), (2,), np.zeros((4, 0))), "digit")
     assert codes.tolist() == [[1, 0], [0, 0], [1, 1], [1, 2]]
+    assert sizes == (2, 3)
+
+
+def test_a_token_of_its_own_ends_every_row():
+    codes, sizes = told_apart(Quantised(np.array([[1], [0], [1]]), (2,), np.zeros((3, 0))), "own")
+    assert codes.tolist() == [[1, 0], [0, 1], [1, 2]]
     assert sizes == (2, 3)
 
 
