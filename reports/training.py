@@ -99,8 +99,10 @@ def sentence(stages: Sequence[Mapping[str, Any]]) -> str:
         return "One stage is done; there is nothing to hold it against yet."
     ways = [_way(stages[-1][part][name]["gained"]) for part, name in MAIN]
     found, taught, judged = ways
-    words = {1: "more", 0: "no fewer that could be told apart", -1: "fewer"}
+    words = {1: "more", 0: "about as many", -1: "fewer"}
     held = f"it finds {words[found]} of the held-out items"
+    if stages[-1]["held_out"]["recall@10"]["mean"] is None:
+        held = "no test rows tell how many held-out items it finds"
     if taught > 0 and judged > 0:
         return f"Its teachers grade its pages higher than before, its judges too, and {held}."
     if taught > 0:
@@ -124,15 +126,13 @@ def sheets(stages: Sequence[Mapping[str, Any]]) -> list[Sheet]:
 
 
 def figures(stages: Sequence[Mapping[str, Any]]) -> list[Figure]:
-    """Return a plot of each main figure, stage by stage."""
+    """Return a plot of each main figure, stage by stage; none of a figure that is not known."""
     drawn = []
     for part, name in (*MAIN, ("taught", "S_sat")):
-        bars = []
-        for stage in stages:
-            one = stage[part][name]
-            low, high = (one["mean"] if one[end] is None else one[end] for end in ("low", "high"))
-            note = f"{number(one['mean'], low, high)} ({interval(low, high)})"
-            bars.append(Bar(stage["name"], "a" if part == "held_out" else "b", one["mean"], low, high, note))
+        known = [(stage["name"], stage[part][name]) for stage in stages if stage[part][name]["mean"] is not None]
+        bars = [_bar(stage, one, "a" if part == "held_out" else "b") for stage, one in known]
+        if not bars:
+            continue
         title = f"{TITLES.get(name, name)}: {WHO[part]}"
         drawn.append(
             forest_plot(
@@ -144,6 +144,14 @@ def figures(stages: Sequence[Mapping[str, Any]]) -> list[Figure]:
             )
         )
     return drawn
+
+
+def _bar(stage: str, one: Mapping[str, Any], ink: str) -> Bar:
+    """Return a stage's estimate; of a single user it has no interval."""
+    value = number(one["mean"], one["low"], one["high"])
+    if one["low"] is None or one["high"] is None:
+        return Bar(stage, ink, one["mean"], one["mean"], one["mean"], value)
+    return Bar(stage, ink, one["mean"], one["low"], one["high"], f"{value} ({interval(one['low'], one['high'])})")
 
 
 def training_table(told: Mapping[str, Any], width: int) -> Table:
