@@ -10,7 +10,6 @@ out/
   report.html
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,11 +20,12 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from simenv.arrays import FloatArray, IntArray
-from simenv.errors import RunError, SimenvError
+from simenv.errors import RunError, ScenarioError, SimenvError
 from simenv.intervals import Interval, differences, means
 from simenv.metrics import Measures
 from simenv.pages import Grade
 from simenv.policy import Policy
+from simenv.population import Closing
 from simenv.ranking import rank
 from simenv.rundir import RunDir
 from simenv.splits import Split
@@ -74,6 +74,11 @@ class StagePart(Part):
             raise ValueError(f"level is {self.level}; only what is made by self-play has levels")
         if self.against != "both" and self.source == "self-play":
             raise ValueError("against tells of grades that users gave; in self-play nobody gives one")
+        if self.objective != "listwise":
+            usual = {"level": None, "against": "both", "positives": "one"}
+            for name, value in usual.items():
+                if getattr(self, name) != value:
+                    raise ValueError(f"{name} goes with the objective listwise, which sets some items against others")
         return self
 
 
@@ -106,7 +111,7 @@ class Training(Part):
 
     @model_validator(mode="after")
     def _distinct(self) -> "Training":
-        names = [stage.name for stage in self.stages]
+        names = [name for name, _ in self.course]
         twice = next((name for name in names if names.count(name) > 1 or name == FIRST), None)
         if twice is not None:
             raise ValueError(f"two stages are named '{twice}'; give each a name of its own, and none '{FIRST}'")
@@ -147,23 +152,21 @@ def train(
     training: Training, out: Path, *, resume: bool = False, fresh: bool = False, watch: Watcher = lambda _: None
 ) -> dict[str, Any]:
     """Go through all stages; return what `training.json` says. What stands of a resumed training is not done again."""
-    _open(training, out, resume)
-    whole = _Training(training, out, fresh, watch)
+    _check_place(training, out, resume)
+    whole = _Training(training, out, fresh, watch)  # what cannot be is told before anything is written
+    RunDir(out).write_text("scenario.yaml", training.text())
     return whole.go()
 
 
-def _open(training: Training, out: Path, resume: bool) -> None:
-    text = training.text()
+def _check_place(training: Training, out: Path, resume: bool) -> None:
     there = out / "scenario.yaml"
     if there.exists():
         if not resume:
             raise RunError(f"{out}: there is a training here already; add --resume to go on with it, or another --out")
-        if there.read_text(encoding="utf-8") != text:
+        if there.read_text(encoding="utf-8") != training.text():
             raise RunError(f"{out}: holds another training; choose another --out")
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out}: not empty and not a training; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    there.write_text(text, encoding="utf-8")
 
 
 class _Training:
@@ -174,6 +177,7 @@ class _Training:
         self.scenario = self._scenario([training.policy], training.population)
         self.stage: Stage = set_stage(self.scenario)
         self.split: Split = self.stage.split
+        self.policy = self._made()
         self.told: list[dict[str, Any]] = []
         self.figures: list[Figures] = []
 
@@ -196,6 +200,25 @@ class _Training:
             }
         )
 
+    def _made(self) -> Policy:
+        """Return the policy, before it is fitted; make users and objectives too, so that none fails hours later."""
+        training, gifts = self.training, self.stage.gifts
+        policy: Policy = build("policy", training.policy.name, training.policy.options, gifts)
+        if not all(hasattr(policy, name) for name in ("new_tokenizer", "write")):
+            raise SimenvError(f"policy '{training.policy.name}' cannot be taught by preferences; 'generative' can")
+        for users in (training.population, training.judges):
+            made = build("population", users.name, users.options, gifts)
+            if isinstance(made, Closing):
+                made.close()
+        from simenv.recommenders.generative.objectives import objective_of
+
+        for stage in training.stages:
+            try:
+                objective_of(stage.objective, stage.options)
+            except SimenvError as error:
+                raise ScenarioError(f"stage '{stage.name}', options: {error}") from None
+        return policy
+
     def go(self) -> dict[str, Any]:
         """Go through the stages."""
         names = [(FIRST, None), *self.training.course]
@@ -205,8 +228,8 @@ class _Training:
             if not (folder / "stage.json").is_file():
                 policy, about = self._first() if part is None else self._next(part, folder, number)
                 save_policy(policy, folder / "policy")
-                (folder / "stage.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-            about = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+                RunDir(folder).write_json("stage.json", about)
+            about = RunDir(folder).read_json("stage.json")
             self.watch(Step(f"{name}: held-out rows", number, len(names), "stages"))
             figures = self._measured(folder)
             self.figures.append(figures)
@@ -217,10 +240,9 @@ class _Training:
     def _first(self) -> tuple[Policy, dict[str, Any]]:
         """Fit the policy to the training rows: what a language model calls supervised fine-tuning."""
         chosen = self.training.policy
-        policy = build("policy", chosen.name, chosen.options, self.stage.gifts)
-        if not all(hasattr(policy, name) for name in ("new_tokenizer", "write")):
-            raise SimenvError(f"policy '{chosen.name}' cannot be taught by preferences; 'generative' can")
-        found = fitted(policy, chosen.label, self.split, options=chosen.options, fresh=self.fresh, watch=self.watch)
+        found = fitted(
+            self.policy, chosen.label, self.split, options=chosen.options, fresh=self.fresh, watch=self.watch
+        )
         from simenv.recommenders.generative.curriculum import on_validation
 
         valid = on_validation(found.policy, self.split)
@@ -320,8 +342,7 @@ class _Training:
     def _write(self) -> None:
         from simenv.reports.training import write_training_report
 
-        text = json.dumps(self.plain(), indent=2, ensure_ascii=False) + "\n"
-        (self.out / TRAINING).write_text(text, encoding="utf-8")
+        RunDir(self.out).write_json(TRAINING, self.plain())
         write_training_report(self.out, self.plain())
 
 

@@ -25,7 +25,7 @@ from simenv.rundir import RunDir
 from simenv.splits import Split
 from simenv.training import Epoch
 
-from .objectives import OBJECTIVES, rule_and_rank
+from .objectives import objective_of, rule_and_rank
 from .policy import TOGETHER, Generative
 from .preferring import Offers, Preferring, offers_of, windows
 
@@ -89,10 +89,7 @@ def taught(
     else:
         records = records_of(policy, lesson, split, run)
         offers, count = _offers(policy, lesson, records, split), len(records)
-    try:
-        objective = OBJECTIVES[lesson.objective](**lesson.options)
-    except TypeError as error:
-        raise SimenvError(f"objective {lesson.objective}: {error}") from None
+    objective = objective_of(lesson.objective, lesson.options)
     how: Any = {"among": policy.among, "batch_size": lesson.batch_size, "seed": lesson.seed}
     task = Preferring(policy.model, policy.prompting, offers, objective, **how)
     before, valid = task.chosen(), on_validation(policy, split)

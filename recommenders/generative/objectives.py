@@ -4,14 +4,17 @@ Every published scheme is a setting of three: `CrossEntropy` (SFT, best-of-N, LE
 `ListwisePreference` (DPO, S-DPO, RecPO by margins, several positives) and `GroupPolicyGradient` (GRPO, ReRe).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simenv.errors import SimenvError
 from simenv.options import check_choice, check_number
+from simenv.store import options_of
 
 CLOSE = 1e-4  # added to a spread of rewards
 
@@ -136,3 +139,14 @@ OBJECTIVES = {
     "listwise": ListwisePreference,
     "group": GroupPolicyGradient,
 }
+
+
+def objective_of(name: str, options: Mapping[str, Any]) -> Objective:
+    """Return the objective of this name, made with these options."""
+    check_choice(OBJECTIVES, objective=name)
+    taken = options_of(OBJECTIVES[name])
+    for option in options:
+        if option not in taken:
+            raise SimenvError(f"objective {name} has no option '{option}'; it takes {', '.join(taken)}")
+    made: Objective = OBJECTIVES[name](**options)
+    return made

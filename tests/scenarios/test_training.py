@@ -133,11 +133,30 @@ def test_a_training_is_not_written_over(done, file):
         ("stages=[{name: a, source: logged, level: hard}]", "self-play has levels"),
         ("stages=[{name: a, source: self-play, against: passed}]", "nobody gives one"),
         ("stages=[{name: a, source: dreams}]", "source"),
+        ("stages=[{name: a, source: logged, objective: group, against: disliked}]", "goes with the objective listwise"),
+        ("stages=[{name: a, source: self-play, objective: cross-entropy, level: hard}]", "objective listwise"),
+        ("stages=[{name: a, source: simulated}, {name: a-2, source: logged}]", "'a-2'; give each a name of its own"),
     ],
 )
 def test_what_cannot_be_is_told_with_its_place(file, setting, wrong):
     with pytest.raises(ScenarioError, match=wrong):
         read_training(str(file), [setting])
+
+
+@pytest.mark.parametrize(
+    ("setting", "wrong"),
+    [
+        ("policy={name: generative, codes: 0}", "codes is 0"),
+        ("users=61", "users: 61 wanted"),
+        ("judges={name: voters, trust: all}", "voters.*trust"),
+        ("stages=[{name: own, source: logged, options: {bta: 1}}]", "'own', options: .* no option 'bta'; it takes"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_taught_or_written(file, tmp_path, setting, wrong, monkeypatch):
+    monkeypatch.setattr(module._Training, "_first", None)
+    with pytest.raises(SimenvError, match=wrong):
+        train(read_training(str(file), [setting]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_policy_that_writes_nothing_cannot_be_taught(file, tmp_path):
