@@ -40,15 +40,31 @@ class Export:
     wording: Wording
 
     def rows(self, found: Pairs | Labels | Lists, form: str) -> Iterator[list[Row]]:
-        """Yield the rows of a format, some thousands at a time."""
+        """Yield the rows of a format, some thousands at a time; first those that show what each column holds."""
         if form not in FORMATS:
             raise DataError(f"format {form}: there are {', '.join(FORMATS)}")
+        order = self._telling_first(found)
         for begin in range(0, len(found), BATCH):
-            part = np.arange(begin, min(begin + BATCH, len(found)))
+            part = order[begin : begin + BATCH]
             if isinstance(found, Pairs):
                 yield self._trl(found, part) if form == "trl" else self._plain(found, part)
             else:
                 yield self._labels(found, part) if isinstance(found, Labels) else self._lists(found, part)
+
+    def _telling_first(self, found: Pairs | Labels | Lists) -> IntArray:
+        """Return the rows in their order, but for each column that may be empty first one where it is not.
+
+        Who reads JSON lines takes the kinds of columns from the first megabytes, and refuses a number after these
+        where all before it were empty.
+        """
+        records, rows = self.records, found.rows
+        known = [records.seeds[rows] != NONE, records.pages[rows] != NONE]
+        known += [records.runs[rows] != "", records.policies[rows] != ""]
+        places = {Pairs: ("chosen_at", "rejected_at"), Labels: ("at",), Lists: ()}[type(found)]
+        for at in (getattr(found, place) for place in places):
+            known += [~np.isnan(records.candidates.ratings[at]), records.positions[at] != NONE]
+        first = sorted({int(column.argmax()) for column in known if column.any()})
+        return np.concatenate([first, np.delete(np.arange(len(found)), first)]).astype(np.int64)
 
     def _trl(self, pairs: Pairs, part: IntArray) -> list[Row]:
         names = self.wording.names

@@ -62,6 +62,16 @@ def test_parquet_and_json_lines_say_the_same(finished: RunDir, tmp_path: Path, f
     assert lines == table
 
 
+@pytest.mark.parametrize("form", ["trl", "kto"])
+def test_the_first_rows_show_what_each_column_holds(finished: RunDir, tmp_path: Path, form: str):
+    rows = rows_of(pairs(finished.folder, tmp_path / "rows.jsonl", replace(DROP, form=form, against="passed")).path)
+    both = rows_of(pairs(finished.folder, tmp_path / "both.jsonl", replace(DROP, form=form)).path)
+    for some in (rows, both):
+        for name in some[0]:
+            values = [row[name] for row in some]
+            assert any(value is not None for value in values[:3]) or not any(value is not None for value in values)
+
+
 def test_a_row_stands_in_no_held_out_interaction(finished: RunDir, split: Split, tmp_path: Path):
     held_out = held_out_keys(split)
     index = {user: number for number, user in enumerate(split.train.users.ids.tolist())}
