@@ -98,6 +98,8 @@ def _of_policies(run: RunDir, policies: Sequence[str] | None) -> pa.Table:
     if policies is None:
         return events
     there = sorted(pc.unique(events["policy"]).to_pylist())
+    if not policies:
+        raise RunError(f"{run.folder}: no policy is named; there are {', '.join(there)}")
     for policy in policies:
         if policy not in there:
             raise RunError(f"{run.folder}: no policy '{policy}' in its log; there are {', '.join(there)}")
