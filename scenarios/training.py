@@ -67,6 +67,7 @@ class StagePart(Part):
     epochs: int = Field(1, ge=1)
     learning_rate: float = Field(5e-5, gt=0)
     batch_size: int = Field(64, ge=1)
+    anchor: float = Field(0.0, ge=0)  # weight of the training rows' own cross-entropy, learnt beside
 
     @model_validator(mode="after")
     def _fits(self) -> "StagePart":
@@ -268,6 +269,7 @@ class _Training:
             epochs=part.epochs,
             learning_rate=part.learning_rate,
             batch_size=part.batch_size,
+            anchor=part.anchor,
             most_lost=self.training.most_lost,
             base=next(iter(self.told[0].get("valid", ())), None),
             seed=number,
@@ -305,6 +307,8 @@ class _Training:
         saved = NamedPolicy.model_validate({"name": "saved", "path": str(folder / "policy"), "label": LABEL})
         scenario = self._scenario([saved], population)
         there = (folder / name / "manifest.json").exists()
+        if there:
+            _call_anew(RunDir(folder / name), str(folder / "policy"))
         result = run(scenario, folder / name, resume=there, watch=self.watch)
         return by_user(result)
 
@@ -344,6 +348,13 @@ class _Training:
 
         RunDir(self.out).write_json(TRAINING, self.plain())
         write_training_report(self.out, self.plain())
+
+
+def _call_anew(run: RunDir, path: str) -> None:
+    """Let a run's policy bear this path: the training's folder may have been moved, or be called otherwise by now."""
+    policies = [{**policy, "options": {**policy["options"], "path": path}} for policy in run.manifest["policies"]]
+    if policies != run.manifest["policies"]:
+        run.write_json("manifest.json", {**run.manifest, "policies": policies})
 
 
 def held_out(policy: Policy, split: Split, users: IntArray) -> tuple[FloatArray, FloatArray]:

@@ -1,6 +1,7 @@
 """A training goes through its stages, shows what each did, and goes on where it was broken off."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,14 @@ def test_broken_off_in_a_stage_it_goes_on_to_the_same(done, file, tmp_path, monk
     train(read_training(str(file)), tmp_path / "out", resume=True)
     one, other = (load_policy(folder / "03-told-2" / "policy").state() for folder in (done, tmp_path / "out"))
     assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_a_training_that_was_moved_goes_on_with_the_runs_it_has(done, file, tmp_path, monkeypatch):
+    shutil.copytree(done, tmp_path / "moved")
+    for stage in (tmp_path / "moved").glob("*/figures.npz"):
+        stage.unlink()  # broken off before its runs were read
+    monkeypatch.chdir(tmp_path)
+    assert train(read_training(str(file)), Path("moved"), resume=True) == told(done)
 
 
 def test_a_training_is_not_written_over(done, file):
