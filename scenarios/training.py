@@ -227,7 +227,11 @@ class _Training:
             folder = self.out / f"{number:02}-{name}"
             self.watch(Step(f"{name}: teaching", number, len(names), "stages"))
             if not (folder / "stage.json").is_file():
-                policy, about = self._first() if part is None else self._next(part, folder, number)
+                try:
+                    policy, about = self._first() if part is None else self._next(part, folder, number)
+                except SimenvError as error:
+                    error.args = (f"stage '{name}': {error}",)
+                    raise
                 save_policy(policy, folder / "policy")
                 RunDir(folder).write_json("stage.json", about)
             about = RunDir(folder).read_json("stage.json")

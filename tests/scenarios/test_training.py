@@ -168,6 +168,13 @@ def test_a_mistake_is_told_before_anything_is_taught_or_written(file, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_stage_that_finds_nothing_to_learn_is_named(file, tmp_path, monkeypatch):
+    monkeypatch.setenv("SIMENV_CACHE", str(tmp_path / "cache"))
+    mute = ["population={name: replay}", "judges={name: choice}", "stages=[{name: told, source: simulated}]"]
+    with pytest.raises(SimenvError, match="stage 'told': no preferences to learn from"):
+        train(read_training(str(file), [*mute, "users=5", "max_pages=1"]), tmp_path / "out")
+
+
 def test_a_policy_that_writes_nothing_cannot_be_taught(file, tmp_path):
     with pytest.raises(SimenvError, match="'generative' can"):
         train(read_training(str(file), ["policy={name: pop}"]), tmp_path / "out")
