@@ -10,7 +10,7 @@ import numpy as np
 from simenv.arrays import IntArray
 from simenv.chance import stream
 from simenv.errors import SimenvError
-from simenv.language.course import Course, Pace
+from simenv.language.course import Course, Pace, Task
 from simenv.pages import EMPTY
 from simenv.policy import Policy
 from simenv.preferences.converting import to_groups, to_lists, to_sft
@@ -25,6 +25,8 @@ from simenv.rundir import RunDir
 from simenv.splits import Split
 from simenv.training import Epoch
 
+from .anchoring import Anchored
+from .histories import Histories
 from .objectives import objective_of, rule_and_rank
 from .policy import TOGETHER, Generative
 from .preferring import Offers, Preferring, offers_of, windows
@@ -50,6 +52,7 @@ class Lesson:
     epochs: int = 1
     learning_rate: float = 5e-5
     batch_size: int = 64
+    anchor: float = 0.0  # weight of the training rows' own cross-entropy, learnt beside
     most_lost: float = 0.03  # of validation NDCG: what loses more is not kept
     base: float | None = None  # the NDCG that may not be lost; what it is as the stage begins unless told
     seed: int = 0
@@ -94,9 +97,12 @@ def taught(
     task = Preferring(policy.model, policy.prompting, offers, objective, **how)
     before, valid = task.chosen(), on_validation(policy, split)
     pace = Pace(lesson.epochs, lesson.learning_rate, decay=0.0)
+    whole: Task[Any] = task
+    if lesson.anchor:
+        whole = Anchored(task, Histories.of(split.train, policy.window), lesson.anchor, policy.batch_size)
     past = Course(
         policy.model,
-        task,
+        whole,
         pace,
         seed=lesson.seed,
         judge=None if valid is None else lambda: on_validation(policy, split) or 0.0,

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,11 @@ from simenv.store import Arrays
 from simenv.torches import hold_memory, kept_progress, resume_progress
 
 from ..learned import Learned
-from ..sequences import stretches
 from .answering import answer, search
 from .backbones import Backbone, checked_backbone, open_backbone
 from .beam import beam
 from .guides import Normalise
+from .histories import Histories, unlikelihood
 from .prompting import END, FIRST_ITEM, SPECIAL, Prompting
 from .tasks import NEXT, TASKS, Lore, Writing, checked_tasks, drawn, room, shares, task_tokens
 from .titles import TitleTokenizer
@@ -34,7 +33,6 @@ from .trie import ItemTrie
 
 import torch  # isort: skip  (after the model, which says how to install it)
 from torch import Tensor
-from torch.nn import functional as F
 
 LOG = logging.getLogger(__name__)
 TOGETHER = 32  # users whose pages are written at once, never more or fewer
@@ -131,12 +129,9 @@ class Generative(Learned):
     def begin(self, dataset: Dataset) -> None:
         """Name the items, draw the weights, and cut the histories."""
         hold_memory()
-        # Of rows, by their numbers: what became of each is told with it.
-        self._stretches = replace(stretches(dataset, self.window), items=np.arange(len(dataset.interactions)))
-        if not len(self._stretches.starts):
+        self._histories = Histories.of(dataset, self.window)
+        if not len(self._histories):
             raise SimenvError(f"{dataset.name}: nobody has two interactions, so there is no next item to learn")
-        self._log = dataset.interactions
-        self._known = grades_of(dataset.interactions.ratings)
         self.language = self.new_language()
         self.tokenizer = self.new_tokenizer()
         titles = self.tokenizer if isinstance(self.tokenizer, TitleTokenizer) else None
@@ -224,10 +219,10 @@ class Generative(Learned):
     def _batches(self, number: int, rng: np.random.Generator) -> Iterator[IntArray | tuple[Tensor, Tensor]]:
         """Yield an epoch's batches: of rows of histories, and of the other tasks' tokens and which are wanted."""
         if self.tasks.keys() == {NEXT}:
-            yield from self._stretches.batches(self.batch_size, rng)
+            yield from self._histories.batches(self.batch_size, rng)
             return
-        batches: list[Any] = list(self._stretches.batches(self.batch_size, rng)) if NEXT in self.tasks else []
-        for name, count in shares(self.tasks, len(self._stretches.starts)).items():
+        batches: list[Any] = list(self._histories.batches(self.batch_size, rng)) if NEXT in self.tasks else []
+        for name, count in shares(self.tasks, len(self._histories)).items():
             luck = stream(self.seed, "generative", name, number)
             rows = TokenRows.of(drawn(TASKS[name], self._lore, self.pen, count, luck))
             if not len(rows):
@@ -240,23 +235,16 @@ class Generative(Learned):
 
     def step(self, laid: IntArray) -> tuple[float, int]:
         """Take one step for a batch of stretches of rows [B, L]; return the mean loss, and of how many tokens."""
-        items = np.where(laid == EMPTY, EMPTY, self._log.items[laid])
-        users = None if self.prompting.users is None else self._log.users[laid[:, 0]]
-        tokens, lengths = map(torch.from_numpy, self.prompting.written(items, self._known[laid], users))
-        there = torch.arange(tokens.shape[1]) < lengths[:, None]
-        wanted = there & self.prompting.names_items(tokens)
-        return self._taught(tokens, wanted, *self.among)
+        return self._taught(*self._histories.written(self.prompting, laid), self.among)
 
-    def _taught(self, tokens: Tensor, wanted: Tensor, first: int = 0, end: int | None = None) -> tuple[float, int]:
-        """Take one step for the wanted of some tokens [B, L], told from all between `first` and `end`."""
-        found = self._network(tokens[:, :-1])[wanted[:, 1:]]
-        scores = self._network.scores(found, first, end)
-        loss = F.cross_entropy(scores, tokens[:, 1:][wanted[:, 1:]] - first, label_smoothing=self.smoothing)
+    def _taught(self, tokens: Tensor, wanted: Tensor, among: tuple[int, int | None] = (0, None)) -> tuple[float, int]:
+        """Take one step for the wanted of some tokens [B, L]; return the mean loss, and of how many."""
+        loss = unlikelihood(self._network, tokens, wanted, among, self.smoothing)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
         self._optimiser.step()
-        return float(loss.detach()), len(found)
+        return float(loss.detach()), int(wanted[:, 1:].sum())
 
     def ready(self) -> None:
         """Keep a model that no longer changes."""

@@ -16,6 +16,7 @@ from simenv.preferences.pasts import past_of  # noqa: E402
 from simenv.preferences.records import Graded, Records, begins, make_records  # noqa: E402
 from simenv.recommenders.generative import curriculum  # noqa: E402
 from simenv.recommenders.generative.curriculum import Lesson, records_of, rewarded_beams, taught  # noqa: E402
+from simenv.recommenders.generative.histories import Histories, unlikelihood  # noqa: E402
 from simenv.recommenders.generative.policy import Generative  # noqa: E402
 from simenv.splits import Split, leave_one_out  # noqa: E402
 
@@ -72,6 +73,47 @@ def test_each_objective_takes_up_what_was_planted(split, monkeypatch, seed, obje
     assert share_even(policy, split) > before + 0.05
     assert told.prompts > 0
     assert told.kept == 6
+
+
+def test_an_anchor_holds_what_real_users_did_next(split, monkeypatch):
+    """The planted preference runs against nothing that is logged, yet taken up alone it unlearns the log."""
+    monkeypatch.setattr(curriculum, "records_of", lambda *_: planted(split))
+    blind = replace(split, valid=split.valid[:0])
+    histories = Histories.of(split.train, 8)
+    laid = next(histories.batches(100_000, np.random.default_rng(0)))
+
+    def told(**options) -> tuple[float, float]:
+        policy = fitted(split)
+        lesson = Lesson("simulated", options={"beta": 1.0}, epochs=4, learning_rate=3e-3, batch_size=16, **options)
+        taught(policy, lesson, blind)
+        with torch.no_grad():
+            loss = unlikelihood(policy.model, *histories.written(policy.prompting, laid), policy.among)
+        return float(loss), share_even(policy, split)
+
+    first = fitted(split)
+    with torch.no_grad():
+        begun = float(unlikelihood(first.model, *histories.written(first.prompting, laid), first.among))
+    free, anchored = told(), told(anchor=1.0)
+    assert anchored[0] < min(free[0], begun) - 0.02
+    assert anchored[1] > share_even(first, split) + 0.05
+
+
+def test_an_anchored_stage_that_broke_off_comes_to_the_same(split, monkeypatch, tmp_path):
+    monkeypatch.setattr(curriculum, "records_of", lambda *_: planted(split))
+    blind = replace(split, valid=split.valid[:0])
+    lesson = Lesson("simulated", epochs=3, learning_rate=1e-3, batch_size=16, anchor=0.5)
+    whole, broken, again = fitted(split), fitted(split), fitted(split)
+    taught(whole, lesson, blind)
+
+    def stop(epoch) -> None:
+        if epoch.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        taught(broken, lesson, blind, folder=tmp_path / "stage", watch=stop)
+    taught(again, lesson, blind, folder=tmp_path / "stage")
+    ours, theirs = whole.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
 
 
 def test_what_loses_too_much_of_the_validation_rows_is_not_kept(split, monkeypatch):
