@@ -13,8 +13,8 @@ from simenv.language.llama import CONFIG, Llama, Shape, load_llama, save_llama
 from simenv.options import check_choice, check_whole
 from simenv.store import Arrays
 
-from .publish import Published, read_published
-from .wording import MOST, frequent, numbered, tokenizer_files
+from .publish import ITEMS, Published, read_published
+from .wording import MOST, UNKNOWN, frequent, numbered, tokenizer_files
 
 BEGINS, ENDS = "<begin>", "<end>"
 RANK = 8
@@ -87,8 +87,9 @@ class Made:
         self._name(_vocabulary(self.published.folder))
         for name in names:
             self.number(name)
-        if texts is not None:
-            self.number("<unknown>")
+        if texts is not None and UNKNOWN not in self._numbers:
+            what = "its model reads no words; publish one that was fitted with titles or with tasks in words"
+            raise SimenvError(f"{self.published.folder}: {what}")
 
     def _name(self, names: Sequence[str]) -> None:
         self.names = list(names)
@@ -179,7 +180,8 @@ class Checkpoint:
             return
         for name in names:
             if name in known:
-                raise SimenvError(f"{self.folder}: its tokenizer has a token {name} of its own; take another")
+                what = f"its tokenizer has a token {name} already, and no {ITEMS} tells what it names"
+                raise SimenvError(f"{self.folder}: {what}; publish it again, or take another checkpoint")
         self.names, self.first = list(names), len(self.tokenizer)
         self.tokenizer.add_tokens(self.names, special_tokens=True)
         self._find(self.tokenizer.get_vocab(), names)

@@ -64,6 +64,9 @@ class Published:
                 f"{self.folder}: names {theirs}, and '{dataset.name}' has others ({count});"
                 " take the data that it was fitted to, or another folder"
             )
+        ids = dataset.catalog.ids if tokens.what == "items" else dataset.users.ids
+        if list(about["rows"]) != [str(one) for one in ids.tolist()]:
+            raise StoreError(f"{self.folder}: its rows are not those of the {count} {tokens.what}; publish it again")
         if isinstance(tokens, TitleTokenizer):
             tokens.fit(dataset)  # the folder's own tokenizer reads titles as it did
             return
@@ -115,6 +118,10 @@ def _read(file: Path) -> dict[str, Any]:
         about = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(about, dict) or not {"rows", "sizes", "fingerprint", "dataset", "made"} <= about.keys():
             raise ValueError("not what was written")
+        if not isinstance(about["rows"], dict) or not all(isinstance(names, list) for names in about["rows"].values()):
+            raise ValueError("its rows are no lists of tokens")
+        if not isinstance(about["sizes"], list) or not all(isinstance(size, int) for size in about["sizes"]):
+            raise ValueError("its sizes are no whole numbers")
     except FileNotFoundError:
         raise StoreError(f"{file.parent}: has no {file.name}; publish it from a policy that tells users") from None
     except (OSError, ValueError) as error:

@@ -119,6 +119,37 @@ def test_a_folder_that_was_tampered_with_is_told(policy, dataset, tmp_path):
         Generative(**SMALL, backbone={"path": tmp_path / "one"}).fit(dataset)
 
 
+def changed(about, **changes):
+    return json.dumps(about | changes)
+
+
+def test_items_that_are_not_all_there_or_in_another_order_are_told(policy, dataset, tmp_path):
+    publish(policy, tmp_path, dataset)
+    about = json.loads((tmp_path / ITEMS).read_text())
+    first, *others = about["rows"].items()
+    for rows in (dict(others), dict([*others, first])):
+        (tmp_path / ITEMS).write_text(changed(about, rows=rows))
+        with pytest.raises(StoreError, match="not those of the 60 items; publish it again"):
+            Generative(**SMALL, backbone={"path": tmp_path}).fit(dataset)
+    for changes, wrong in (({"sizes": "88"}, "its sizes"), ({"rows": {"1": None}}, "its rows")):
+        (tmp_path / ITEMS).write_text(changed(about, **changes))
+        with pytest.raises(StoreError, match=wrong):
+            Generative(**SMALL, backbone={"path": tmp_path}).fit(dataset)
+
+
+def test_titles_want_a_folder_whose_model_reads_words(folder, dataset):
+    with pytest.raises(SimenvError, match="its model reads no words"):
+        Generative(**SMALL, quantiser="titles", backbone={"path": folder}).fit(dataset)
+
+
+def test_a_published_folder_without_its_items_is_told(policy, dataset, tmp_path):
+    pytest.importorskip("transformers")
+    publish(policy, tmp_path, dataset)
+    (tmp_path / ITEMS).unlink()
+    with pytest.raises(SimenvError, match=r"<end> already, and no items\.json tells what it names"):
+        Generative(**SMALL, backbone={"path": tmp_path}).fit(dataset)
+
+
 def test_nothing_is_published_over_other_files(policy, dataset, tmp_path):
     (tmp_path / "thesis.txt").write_text("all of it")
     with pytest.raises(StoreError, match="other files"):
