@@ -328,8 +328,10 @@ def task_tokens(tasks: Mapping[str, float]) -> list[str]:
 
 def checked_tasks(tasks: Mapping[str, float] | None, users: bool) -> dict[str, float]:
     """Return the tasks and their weights, or tell what is wrong with them."""
-    told = {NEXT: 1.0} if tasks is None else dict(tasks)
     known = (NEXT, *TASKS)
+    if tasks is not None and not isinstance(tasks, Mapping):
+        raise SimenvError(f"tasks is {tasks!r}; it gives each task its weight, such as {{next: 1, search: 0.2}}")
+    told = {NEXT: 1.0} if tasks is None else dict(tasks)
     for name, weight in told.items():
         if name not in known:
             raise SimenvError(f"no task {name!r}; there are {', '.join(known)}")

@@ -223,6 +223,7 @@ def test_the_next_item_alone_needs_no_other_token():
         ({"tasks": {"guess": 1}}, "no task 'guess'; there are next, item-to-text"),
         ({"tasks": {"pick": 0}}, "weight of pick is 0"),
         ({"tasks": {}}, "tasks is empty"),
+        ({"tasks": ["next"]}, r"tasks is \['next'\]; it gives each task its weight"),
         ({"tasks": {"text-to-user": 1}}, "users: true"),
         ({"quantiser": "smell"}, "quantiser"),
         ({"quantiser": "titles", "backbone": {"path": "x", "among": "items"}}, "among: items"),
