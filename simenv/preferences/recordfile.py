@@ -18,6 +18,15 @@ from .records import NONE, SOURCES, Graded, Records
 NAME = "records.parquet"
 LISTS = ("history", "history_grades", "history_ratings", "items", "grades", "ratings", "positions", "levels")
 COLUMNS = ("user_id", *LISTS, "source", "run", "policy", "seed", "page", "confidence")
+KINDS = {
+    "history_ratings": pa.large_list(pa.float32()),
+    "ratings": pa.large_list(pa.float32()),
+    "positions": pa.large_list(pa.int32()),
+    "levels": pa.large_list(pa.int8()),
+    "seed": pa.int64(),
+    "page": pa.int32(),
+    "confidence": pa.float32(),
+}
 
 
 def write_records(records: Records, path: Path, dataset: Dataset) -> None:
@@ -92,6 +101,13 @@ def _table(path: Path) -> pa.Table:
             raise DataError(f"{path}: column '{name}' is {table[name].type}; a list for each row is due")
     if not len(table):
         raise DataError(f"{path}: it has no records")
+    for name, kind in KINDS.items():
+        try:
+            column = table[name].cast(kind)
+        except pa.ArrowException:
+            due = f"numbers ({getattr(kind, 'value_type', kind)}) are due"
+            raise DataError(f"{path}: column '{name}' is {table[name].type}; {due}") from None
+        table = table.set_column(table.column_names.index(name), name, column)
     return table
 
 

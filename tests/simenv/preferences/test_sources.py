@@ -144,6 +144,26 @@ def test_what_is_wrong_in_a_file_of_records_is_told_by_row(finished: RunDir, spl
         Records.read(tmp_path / "none.parquet", split.train)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("seed", ["a"] * 3), ("page", [0.5] * 3), ("confidence", ["sure"] * 3), ("positions", [["first"]] * 3)],
+)
+def test_a_column_of_another_kind_is_told(finished: RunDir, split: Split, tmp_path: Path, name: str, values: list):
+    path = tmp_path / "records.parquet"
+    simulated(finished, split, leaks="drop").take(np.arange(3)).write(path, split.train)
+    with pytest.raises(DataError, match=rf"column '{name}' is .*; numbers .* are due"):
+        Records.read(_damaged(path, name, pa.array(values)), split.train)
+
+
+def test_a_column_without_a_value_needs_no_kind(finished: RunDir, split: Split, tmp_path: Path):
+    path = tmp_path / "records.parquet"
+    found = simulated(finished, split, leaks="drop").take(np.arange(3))
+    found.write(path, split.train)
+    again = Records.read(_damaged(path, "seed", pa.nulls(3)), split.train)
+    assert (again.seeds == NONE).all()
+    assert np.array_equal(again.positions, found.positions)
+
+
 def test_a_beam_with_an_unknown_item_is_told_by_row(split: Split):
     train = split.train
     history = pages_history(2)
