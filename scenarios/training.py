@@ -75,6 +75,8 @@ class StagePart(Part):
             raise ValueError(f"level is {self.level}; only what is made by self-play has levels")
         if self.against != "both" and self.source == "self-play":
             raise ValueError("against tells of grades that users gave; in self-play nobody gives one")
+        if self.against == "passed" and self.source == "logged":
+            raise ValueError("against is passed; only what is simulated tells what a user passed over")
         if self.objective != "listwise":
             usual = {"level": None, "against": "both", "positives": "one"}
             for name, value in usual.items():

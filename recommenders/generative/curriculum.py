@@ -208,12 +208,14 @@ def rewarded_beams(policy: Generative, lesson: Lesson, split: Split) -> Offers:
 
 def _offers(policy: Generative, lesson: Lesson, records: Records, split: Split) -> Offers:
     window = policy.window
-    unobserved = "never" if lesson.source == "simulated" else "negative"
+    # What nobody was shown is rejected where nothing else can be: never beside what users said they dislike.
+    told = lesson.source == "simulated" or lesson.against != "both"
+    unobserved = "never" if told else "negative"
     if lesson.objective == "group":
         return offers_of(records, to_groups(records, unobserved=unobserved), window)
     if lesson.objective == "cross-entropy":
         return offers_of(records, to_sft(records), window)
-    told = to_lists(
+    lists = to_lists(
         records,
         against=lesson.against,
         most=lesson.negatives,
@@ -223,7 +225,7 @@ def _offers(policy: Generative, lesson: Lesson, records: Records, split: Split) 
         train=split.train,
         seed=lesson.seed,
     )
-    return offers_of(records, told, window)
+    return offers_of(records, lists, window)
 
 
 def on_validation(policy: Policy, split: Split) -> float | None:

@@ -141,6 +141,7 @@ def test_a_training_is_not_written_over(done, file):
         ("stages=[{name: sft, source: logged}]", "a name of its own"),
         ("stages=[{name: a, source: logged, level: hard}]", "self-play has levels"),
         ("stages=[{name: a, source: self-play, against: passed}]", "nobody gives one"),
+        ("stages=[{name: a, source: logged, against: passed}]", "only what is simulated tells"),
         ("stages=[{name: a, source: dreams}]", "source"),
         ("stages=[{name: a, source: logged, objective: group, against: disliked}]", "goes with the objective listwise"),
         ("stages=[{name: a, source: self-play, objective: cross-entropy, level: hard}]", "objective listwise"),

@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (the extra torch)")
 
+from simenv.dataset import grades_of  # noqa: E402
 from simenv.errors import SimenvError  # noqa: E402
 from simenv.films import films_world  # noqa: E402
 from simenv.pages import EMPTY, Grade  # noqa: E402
@@ -145,6 +146,22 @@ def test_held_out_rows_reach_no_record(split, source):
     found = leaks_of(records, split)
     assert not found.candidates.any()
     assert not found.history.any()
+
+
+def test_of_logged_rows_only_what_is_disliked_is_rejected_if_so_told(split):
+    """What nobody was shown stands against what was chosen only where nothing else is asked for."""
+    policy = fitted(split)
+    records = records_of(policy, Lesson("logged"), split, None)
+    log = split.train.interactions
+    disliked = grades_of(log.ratings) == Grade.DISLIKED
+    known = set(zip(log.users[disliked].tolist(), log.items[disliked].tolist(), strict=True))
+    for against in ("disliked", "both"):
+        offers = curriculum._offers(policy, Lesson("logged", against=against), records, split)
+        wrong = (offers.worth == 0) & (offers.candidates != EMPTY)
+        who = np.broadcast_to(offers.users[:, None], wrong.shape)[wrong].tolist()
+        rejected = set(zip(who, offers.candidates[wrong].tolist(), strict=True))
+        assert rejected
+        assert (rejected <= known) == (against == "disliked")
 
 
 def test_self_play_sets_what_the_policy_writes_against_what_was_chosen(split):
