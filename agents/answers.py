@@ -94,6 +94,12 @@ class Blurb(Form):
     text: str
 
 
+class Keywords(Form):
+    """What an item is about."""
+
+    keywords: list[Said]
+
+
 class Choice(Form):
     """Which of two items was taken."""
 

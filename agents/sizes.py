@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from simenv.chance import stream
+from simenv.dataset import Dataset
 
 from .afterwards import MOST_MET
 from .agent import Agent
 from .answers import letters
+from .keywords import question_of
 from .llm import LLMPopulation
 from .memory import Memory, told
 
@@ -53,6 +55,13 @@ def size_of_run(
     if "items" in population.afterwards:
         total += (_mean(_item_texts(population)) + Size(0, MOST_MET * MET / BYTES_A_TOKEN)) * (shown * encounters)
     return total
+
+
+def size_of_keywords(dataset: Dataset) -> Size:
+    """Return what it takes to have every item's keywords named."""
+    count = len(dataset.catalog)
+    some = stream(0, "estimate keywords").choice(count, size=min(SAMPLED, count), replace=False).tolist()
+    return _mean([_question(question_of(dataset, item).messages[-1].text) for item in some]) * count
 
 
 def _session(population: LLMPopulation, user: int, page_size: int, pages: int) -> Size:

@@ -38,3 +38,11 @@ class Tally:
                 f"{self.failed} of the first {self.asked} questions got no answer that could be read, and most_failed"
                 f" is {self.most_failed:g}; the last: {outcome.complaint}"
             )
+
+    def check(self) -> None:
+        """Stop, once all were asked, where more answers could not be read than may be."""
+        if self.failed > self.most_failed * self.asked:
+            raise PopulationError(
+                f"{self.failed} of {self.asked} questions got no answer that could be read, and most_failed is"
+                f" {self.most_failed:g}"
+            )

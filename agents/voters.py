@@ -1,7 +1,8 @@
 """Users by three votes: do the keywords match, is it like something he liked, do the statistics speak for it?
 
 After the offline users of Zhang et al. (2025, "LLM-powered User Simulator for Recommender System"), with no language
-model: keywords are those that TF-IDF finds in titles, categories and descriptions, likeness is that of text vectors to
+model: keywords are those that TF-IDF finds in titles, categories and descriptions, or those that a model named once for
+each item; likeness is that of text vectors to
 the likest item of the history, and the statistics are those of `choosing`. Each facet holds what the user liked against
 what he did not, and says yes with the chance that the last fifth of all histories bears out. So one who only ever liked
 still passes things over, for what he never met is less like his items than what he chose. Two of three decide, or a
@@ -21,18 +22,23 @@ from scipy.special import expit, logit
 
 from simenv.arrays import BitArray, FloatArray, IntArray
 from simenv.chance import stream
+from simenv.chat.model import ChatModel
+from simenv.chat.opening import Answers, open_model
 from simenv.dataset import Dataset, liked_from
 from simenv.errors import SimenvError
 from simenv.judgement import Judgement
-from simenv.options import check_choice
+from simenv.options import check_choice, check_number
 from simenv.pages import Page, Reaction
 from simenv.text import TfidfEncoder, tfidf, word_counts
 
 from .browsing import Browsing, Minds, habits_of
 from .choice import asked_last, learn_minds, logistic
 from .choosing import LAST, Leanings
+from .keywords import counted, keywords_of
+from .prompts import version
 
 FACETS = ("keywords", "likeness", "statistics")
+TFIDF = "tfidf"
 STATISTICS = FACETS.index("statistics")
 VECTOR = 32  # dimensions of a text vector
 COMMON = 0.3  # share of the items from which a word says nothing
@@ -42,11 +48,27 @@ Rule = Literal["majority", "weights"]
 
 
 class VotersPopulation:
-    """Browses, rates and judges by three votes on every item; nothing is asked of a language model."""
+    """Browses, rates and judges by three votes on every item; nothing is asked of a language model meanwhile.
 
-    def __init__(self, *, rule: Rule = "majority", seed: int = 0, **habits: float) -> None:
+    With a model as `keywords` (`{kind: endpoint, model: NAME}` and its options) that one names each item's keywords as
+    the users are fitted: one question for an item, of which `most_failed` may come to nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        rule: Rule = "majority",
+        keywords: str | Mapping[str, Any] | ChatModel = TFIDF,
+        most_failed: float = 0.05,
+        seed: int = 0,
+        answers: Answers | None = None,
+        **habits: float,
+    ) -> None:
         check_choice(get_args(Rule), rule=rule)
+        check_number(least=0, most=1, most_failed=most_failed)
         self.rule = rule
+        self.keywords = None if keywords == TFIDF else open_model(keywords, answers)
+        self.most_failed = most_failed
         self.seed = seed
         self.habits = habits_of(habits)
         self.panel: _Panel | None = None
@@ -54,7 +76,8 @@ class VotersPopulation:
     def fit(self, dataset: Dataset) -> None:
         """Learn what each vote is worth from the last fifth of the histories, then vote by all of them."""
         learnt = learn_minds(dataset, self.seed, self.habits)
-        words = _words(dataset)
+        named = None if self.keywords is None else keywords_of(dataset, self.keywords, self.most_failed)
+        words = _words(dataset, word_counts(dataset.catalog) if named is None else counted(named))
         users, items, chosen, worth = asked_last(dataset, stream(self.seed, "voters"))
         told = _Facets(words, _history(dataset, LAST), learnt.early).of(users, items)
         votes = [logistic(one, chosen, worth, ridge=1.0) for one in told]
@@ -73,9 +96,15 @@ class VotersPopulation:
         return replace(panel.minds.judge(users, items, luck), wanted=expit(panel.odds(users, items)))
 
     def facts(self) -> Mapping[str, Any]:
-        """Return how they vote."""
+        """Return how they vote, and who named the keywords, if that was a model."""
         rules = {"majority": "two of three decide", "weights": "weighed as fitted"}
-        return {"about": f"votes by {', '.join(FACETS)}: {rules[self.rule]}"}
+        about = f"votes by {', '.join(FACETS)}: {rules[self.rule]}"
+        if self.keywords is None:
+            return {"about": about}
+        settings = dict(self.keywords.settings)
+        scripted = settings.get("kind") == "scripted"
+        by = "a scripted stand-in, no language model" if scripted else settings.get("model")
+        return {"about": f"{about}; keywords named by {by}", "keywords": {"model": settings, "prompts": version()}}
 
     def _seated(self) -> "_Panel":
         if self.panel is None:
@@ -167,9 +196,8 @@ class Voting:
         return self.browsing.react(page, odds.reshape(items.shape).astype(np.float32))
 
 
-def _words(dataset: Dataset) -> _Words:
+def _words(dataset: Dataset, counts: sparse.csr_array) -> _Words:
     """Return keywords and vectors; a word of one item, or of a third of all, is no keyword."""
-    counts = word_counts(dataset.catalog)
     spread = np.bincount(counts.indices, minlength=counts.shape[1])
     telling = counts[:, (spread >= 2) & (spread <= COMMON * len(dataset.catalog))]
     both = [tfidf(telling), tfidf(sparse.csr_array(dataset.catalog.category_matrix).astype(np.float64))]

@@ -6,7 +6,8 @@ from typing import Any
 
 from simenv.agents.llm import LLMPopulation
 from simenv.agents.mixture import MixturePopulation
-from simenv.agents.sizes import Size, size_of_run
+from simenv.agents.sizes import Size, size_of_keywords, size_of_run
+from simenv.agents.voters import VotersPopulation
 from simenv.arrays import IntArray
 from simenv.chat.budget import Prices
 from simenv.errors import SimenvError
@@ -46,14 +47,17 @@ def estimate(scenario: Scenario) -> Estimate:
         raise SimenvError(f"population '{chosen.name}' asks no language model, so there is nothing to estimate")
     total, money, priced = Size(), 0.0, True
     for agents, model, users in asked:
-        agents.fit(stage.split.train)
-        size = size_of_run(
-            agents,
-            users.tolist(),
-            encounters=len(scenario.policies) * len(scenario.seeds),
-            page_size=scenario.page_size,
-            pages=scenario.max_pages,
-        )
+        if isinstance(agents, VotersPopulation):  # whose keywords are asked for once
+            size = size_of_keywords(stage.split.train)
+        else:
+            agents.fit(stage.split.train)
+            size = size_of_run(
+                agents,
+                users.tolist(),
+                encounters=len(scenario.policies) * len(scenario.seeds),
+                page_size=scenario.page_size,
+                pages=scenario.max_pages,
+            )
         total += size
         prices = model.get("prices") if isinstance(model, Mapping) else None
         priced = priced and prices is not None
@@ -64,9 +68,11 @@ def estimate(scenario: Scenario) -> Estimate:
 
 def _agents(
     population: object, options: Mapping[str, Any], users: IntArray
-) -> Iterator[tuple[LLMPopulation, Any, IntArray]]:
-    """Yield each kind of agents, what the scenario tells of its model, and which users it has."""
-    if isinstance(population, LLMPopulation):
+) -> Iterator[tuple[LLMPopulation | VotersPopulation, Any, IntArray]]:
+    """Yield each kind of users for whom a model is asked, what the scenario tells of it, and which users they are."""
+    if isinstance(population, VotersPopulation) and population.keywords is not None:
+        yield population, options.get("keywords"), users
+    elif isinstance(population, LLMPopulation):
         yield population, options.get("model"), users
     elif isinstance(population, MixturePopulation):
         kinds = population.kinds(users)

@@ -92,7 +92,7 @@ def why_not(stage: Stage, population: Population) -> str:
     if "held_out" in find("population", scenario.population.name).takes or _takes_held_out(population):
         return "these users answer from the held-out rows themselves."
     if asks_a_model(population) and scenario.fidelity.calls is None:
-        return "every answer of theirs is asked of a language model; `fidelity: {calls: N}` in the scenario allows N."
+        return "they ask a language model; `fidelity: {calls: N}` in the scenario allows N answers of theirs."
     return ""
 
 

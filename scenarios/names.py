@@ -50,7 +50,9 @@ POLICIES = {
 }
 POPULATIONS = {
     "choice": Name("simenv.agents.choice:ChoicePopulation", "statistical users fitted to training rows"),
-    "voters": Name("simenv.agents.voters:VotersPopulation", "three votes: keywords, likeness, statistics"),
+    "voters": Name(
+        "simenv.agents.voters:VotersPopulation", "three votes: keywords, likeness, statistics", (), ("answers",)
+    ),
     "mixture": Name("simenv.agents.mixture:MixturePopulation", "users of several kinds, by their shares", members="of"),
     "half": Name(
         "simenv.agents.half:HalfPopulation", "others, known by one half of the training rows alone", members="of"

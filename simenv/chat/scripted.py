@@ -66,6 +66,8 @@ class Scripted:
             return reader.introduction()
         if "tastes" in wanted:
             return reader.portrait()
+        if "keywords" in wanted:
+            return {"keywords": reader.keywords()}
         if "text" in wanted:
             return {"text": reader.blurb()}
         if "first" in wanted:
@@ -207,6 +209,12 @@ class _Reader:
         liked = sorted({who for line in self.told if ": liked it" in line for who in LIKES.findall(line)})
         kinds = self.title.partition("[")[2].partition("]")[0]
         return f"For people who like {'; '.join(liked[:3]) or kinds or 'such things'}."
+
+    def keywords(self) -> list[str]:
+        """Return an item's kinds, and the longest words of its title."""
+        title, _, kinds = self.title.partition(" [")
+        words = sorted(_words(title), key=lambda word: (-len(word), word))
+        return [*filter(None, kinds.partition("]")[0].lower().split(", ")), *words][:8] or [title]
 
     def belief(self) -> dict[str, Any]:
         """Return what the memories add up to: of which kind there was enough."""

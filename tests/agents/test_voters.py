@@ -1,15 +1,21 @@
 """Users by three votes heed their own history, and neither like nor dislike everything."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from simenv.agents.keywords import counted, question_of
 from simenv.agents.voters import Rule, VotersPopulation
 from simenv.arrays import GradeArray, IntArray
 from simenv.catalog import Catalog
-from simenv.dataset import Dataset, Users
-from simenv.errors import SimenvError
+from simenv.chat.model import Answer, Question
+from simenv.chat.scripted import Scripted
+from simenv.dataset import Dataset, Users, liked_from
+from simenv.errors import PopulationError, SimenvError
 from simenv.films import World, films_world
 from simenv.interactions import Interactions
 from simenv.loop import luck_of
@@ -103,3 +109,63 @@ def test_a_user_wants_what_bears_his_keywords():
 def test_an_unknown_rule_is_refused():
     with pytest.raises(SimenvError, match="no rule 'all'"):
         VotersPopulation(rule="all")  # type: ignore[arg-type]
+
+
+class Naming(Scripted):
+    """Names keywords by a rule of its own, or says nothing that can be read; counts how often it is asked."""
+
+    def __init__(self, say: Callable[[str], Any]) -> None:
+        super().__init__()
+        self.say, self.asked = say, 0
+
+    async def ask(self, question: Question) -> Answer:
+        self.asked += 1
+        return Answer(json.dumps({"keywords": self.say(question.messages[-1].text)}))
+
+
+def test_a_model_names_the_keywords_once_and_users_go_by_them(big: World):
+    """Films are named by the fifth that they are in: they match where another of that fifth was liked."""
+    catalog, log = big.dataset.catalog, big.dataset.interactions
+    fifths = {question_of(big.dataset, item).messages[-1].text: f"Fifth  {item % 5}" for item in range(len(catalog))}
+    model, nobody = Naming(lambda text: [fifths[text]]), Naming(lambda text: [text[-200:-170]])
+    population, other = VotersPopulation(keywords=model), VotersPopulation(keywords=nobody)
+    population.fit(big.dataset)
+    other.fit(big.dataset)
+    assert model.asked == len(fifths) == 150
+
+    users, items = np.repeat(np.arange(150), 150), np.tile(np.arange(150), 150)
+    population.judge(users, items, luck_of(0, users))
+    population.enter(users[:5], luck_of(0, users[:5]))
+    assert model.asked == 150
+    assert population.panel is not None
+    assert other.panel is not None
+    more = (population.panel.facets.of(users, items)[0] - other.panel.facets.of(users, items)[0])[:, 0]
+    good = log[log.ratings >= liked_from(log.ratings)]
+    liked = set(zip(good.users.tolist(), good.items.tolist(), strict=True))
+    matches = [
+        any((user, one) in liked for one in range(item % 5, 150, 5) if one != item)
+        for user, item in zip(users.tolist(), items.tolist(), strict=True)
+    ]
+    assert np.array_equal(more > 1e-9, matches)
+    assert "a scripted stand-in" in population.facts()["about"]
+
+
+def test_keywords_that_many_items_share_are_counted_once_an_item():
+    matrix = counted([["war", "love"], ["war"], []])
+    assert matrix.toarray().tolist() == [[1, 1], [0, 1], [0, 0]]
+
+
+def test_a_model_that_names_nothing_is_told(big: World):
+    with pytest.raises(PopulationError, match="and most_failed is"):
+        VotersPopulation(keywords=Naming(lambda _: [])).fit(big.dataset)
+
+
+def test_a_few_items_without_keywords_are_borne(big: World):
+    said = iter(range(10**6))
+    population = VotersPopulation(keywords=Naming(lambda _: [] if next(said) < 2 else ["war"]), most_failed=0.1)
+    population.fit(big.dataset)
+
+
+def test_who_is_no_model_is_refused():
+    with pytest.raises(SimenvError, match="no kind 'oracle'"):
+        VotersPopulation(keywords={"kind": "oracle"})

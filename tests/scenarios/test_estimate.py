@@ -63,3 +63,11 @@ def test_money_is_told_where_there_are_prices(tiny: Tiny, monkeypatch: pytest.Mo
 def test_other_users_ask_nobody(tiny: Tiny):
     with pytest.raises(SimenvError, match="population 'truth' asks no language model"):
         estimate(tiny())
+
+
+def test_keywords_are_asked_for_once_an_item(tiny: Tiny):
+    found = estimate(tiny(population={"name": "voters", "keywords": "scripted"}))
+    assert found.calls == 80
+    assert found.tokens_in > 80 * 50
+    with pytest.raises(SimenvError, match="asks no language model"):
+        estimate(tiny(population="voters"))
