@@ -152,6 +152,8 @@ def _kept(rows: Any, train: Dataset, wish: Wish) -> tuple[Any, dict[str, int]]:
 def _why_nothing(records: Records, wish: Wish, left_out: dict[str, int]) -> str:
     if left_out.get("for_balance"):
         return f"no pairs can be balanced by {' and '.join(wish.balance)}"
+    if wish.by == "rating" and not np.isfinite(records.candidates.ratings).any():
+        return "--by rating: its users gave no ratings; leave it out, and gaps are those of grades"
     gap = f" with a {wish.by} gap of {wish.least_gap:g}" if wish.form != "kto" else ""
     return f"none of its {len(records):,} pages has a liked item and one to reject ({wish.against}){gap}"
 

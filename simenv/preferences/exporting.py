@@ -172,6 +172,9 @@ def check_place(path: Path, *, force: bool) -> None:
         raise DataError(f"{path}: its ending says how it is written; there are {' and '.join(SUFFIXES)}")
     if path.is_dir():
         raise DataError(f"{path}: a folder, where a file is due")
+    file = next((above for above in path.parents if above.exists() and not above.is_dir()), None)
+    if file is not None:
+        raise DataError(f"{path}: {file} is a file, where a folder is due")
     if path.exists() and not force:
         raise DataError(f"{path}: exists already; choose another name, or replace it with --force")
 

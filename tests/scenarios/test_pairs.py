@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from simenv.errors import DataError, SimenvError
+from simenv.errors import DataError, RunError, SimenvError
 from simenv.preferences.leaks import held_out_keys
 from simenv.preferences.records import Records, pair_keys
+from simenv.preferences.simulated import pages_of
 from simenv.rundir import RunDir
+from simenv.scenarios import pairs as module
 from simenv.scenarios.cli import app
 from simenv.scenarios.pairs import Wish, pairs
 from simenv.scenarios.runner import run
@@ -190,6 +192,22 @@ def test_what_cannot_be_done_is_told_and_nothing_written(
     assert isinstance(found.exception, SimenvError)
     assert says in str(found.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["there.jsonl"]
+
+
+def test_gaps_of_ratings_that_nobody_gave_are_told(
+    finished: RunDir, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    records = pages_of(finished, split.train, window=20)
+    unrated = replace(records.candidates, ratings=np.full_like(records.candidates.ratings, np.nan))
+    monkeypatch.setattr(module, "pages_of", lambda *_, **__: replace(records, candidates=unrated))
+    with pytest.raises(RunError, match="--by rating: its users gave no ratings"):
+        pairs(finished.folder, tmp_path / "pairs.jsonl", replace(DROP, by="rating"))
+
+
+def test_a_file_where_a_folder_is_due_is_told(finished: RunDir, tmp_path: Path):
+    (tmp_path / "pairs.jsonl").write_text("")
+    with pytest.raises(DataError, match=r"pairs\.jsonl is a file, where a folder is due"):
+        pairs(finished.folder, tmp_path / "pairs.jsonl" / "more.jsonl", DROP)
 
 
 def test_a_folder_that_is_no_run_is_told(tmp_path: Path):
