@@ -405,25 +405,24 @@ def train(
 
 @app.command("list")
 def list_names() -> None:
-    """List the policies, populations, data sets and scenarios that can be named."""
+    """List the policies, populations, data sets, scenarios and trainings that can be named."""
     from rich.console import Console
     from rich.table import Table
 
     from simenv.readers import imported
 
     from .names import known_names
-    from .scenario import shipped
+    from .scenario import SHIPPED, shipped
     from .told import parse
 
     tables = {
         "policies": {name: entry.about for name, entry in known_names("policy").items()},
         "populations": {name: entry.about for name, entry in known_names("population").items()},
         "data sets": {"films": "a made world of films whose truth is known"} | dict.fromkeys(imported(), "imported"),
-        "scenarios": {
-            name: parse(path.read_text(encoding="utf-8"), name)[0].get("question", "")
-            for name, path in shipped().items()
-        },
     }
+    for kind, folder in (("scenarios", SHIPPED), ("trainings", SHIPPED / "training")):
+        files = shipped(folder).items()
+        tables[kind] = {name: parse(path.read_text("utf-8"), name)[0].get("question", "") for name, path in files}
     console = Console()
     for kind, entries in tables.items():
         table = Table(title=kind, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))

@@ -92,7 +92,7 @@ def test_a_run_can_be_reported_rescored_and_compared(simenv: Command, tiny_file:
 
 def test_names_are_listed(simenv: Command):
     told = simenv("list").out
-    assert all(name in told for name in ("item-knn", "truth", "films", "quickstart"))
+    assert all(name in told for name in ("item-knn", "truth", "films", "quickstart", "rf-dpo"))
 
 
 def test_an_interrupted_run_says_how_to_go_on(simenv: Command, tiny_file: TinyFile, monkeypatch: pytest.MonkeyPatch):
