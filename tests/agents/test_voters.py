@@ -162,8 +162,12 @@ def test_a_model_that_names_nothing_is_told(big: World):
 
 def test_a_few_items_without_keywords_are_borne(big: World):
     said = iter(range(10**6))
-    population = VotersPopulation(keywords=Naming(lambda _: [] if next(said) < 2 else ["war"]), most_failed=0.1)
+    model = Naming(lambda _: [] if next(said) < 4 else ["war"])
+    population = VotersPopulation(keywords=model, most_failed=0.1)
     population.fit(big.dataset)
+    users = np.arange(150)
+    assert model.asked > 150  # who said nothing was asked once more
+    assert 0 < population.judge(users, users % 7, luck_of(0, users)).wanted.mean() < 1
 
 
 def test_who_is_no_model_is_refused():
