@@ -121,8 +121,8 @@ class TalkingMixture(MixturePopulation):
             if not isinstance(member.population, Introducing):
                 continue
             mine = [user for user, his in zip(users, kinds.tolist(), strict=True) if his == kind]
-            others = [one for one in known if one.get("kind", member.label) != member.label]
-            found = member.population.introduce(mine, [one for one in known if one not in others])
+            theirs = [one for one in known if one.get("kind", member.label) == member.label]
+            found = member.population.introduce(mine, theirs)
             told |= {user: {**one, "kind": member.label} for user, one in zip(mine, found, strict=True)}
         return [told[user] for user in users if user in told]
 
