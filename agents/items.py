@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from simenv.catalog import Catalog
 
 from .meaning import WordWeights, words_of
@@ -45,6 +47,11 @@ def item_memory(catalog: Catalog, item: int) -> ItemMemory:
     return ItemMemory(
         catalog.title(item), catalog.categories[item], shortened(catalog.descriptions[item] or "", MOST_WORDS)
     )
+
+
+def year_of(catalog: Catalog, item: int) -> str:
+    """Return the year of an item in words; '' where none is known."""
+    return "" if np.isnan(catalog.years[item]) else f"{catalog.years[item]:.0f}"
 
 
 def contradiction(memory: ItemMemory, text: str, known: Sequence[str]) -> str | None:

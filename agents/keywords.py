@@ -12,6 +12,7 @@ from simenv.chat.model import ChatModel, Message, Question
 from simenv.dataset import Dataset
 
 from .answers import Keywords
+from .items import item_memory, year_of
 from .prompts import prompt
 from .tally import Tally
 
@@ -38,9 +39,7 @@ def keywords_of(dataset: Dataset, model: ChatModel, most_failed: float) -> list[
 def question_of(dataset: Dataset, item: int) -> Question:
     """Return what a model is asked of an item."""
     catalog = dataset.catalog
-    kinds = f" [{', '.join(catalog.categories[item])}]" if catalog.categories[item] else ""
-    year = "" if np.isnan(catalog.years[item]) else f"{catalog.years[item]:.0f}"
-    text = prompt("keywords").render(named=f"{catalog.title(item)}{kinds}", year=year, text=catalog.descriptions[item])
+    text = prompt("keywords").render(item=item_memory(catalog, item), year=year_of(catalog, item))
     return Question("keywords", (Message("user", text),), schema_of(Keywords))
 
 

@@ -10,7 +10,7 @@ from simenv.chat.model import ChatModel, Message, Question
 from simenv.dataset import Dataset
 
 from .answers import Blurb, Portrait
-from .items import ItemMemory, contradiction
+from .items import ItemMemory, contradiction, year_of
 from .persona import MOST_DISLIKES, MOST_TASTES, Persona
 from .prompts import prompt
 from .stars import stars_of
@@ -64,8 +64,7 @@ class Writer:
 
     def blurb(self, item: int, memory: ItemMemory) -> str:
         """Return what a model is asked of an item."""
-        year = self.dataset.catalog.years[item]
-        return prompt("blurb").render(item=memory, year="" if np.isnan(year) else f"{year:.0f}")
+        return prompt("blurb").render(item=memory, year=year_of(self.dataset.catalog, item))
 
     async def afterwards(self, memory: ItemMemory, met: Sequence[str]) -> None:
         """Rewrite an item in the light of those who met it."""
