@@ -40,4 +40,4 @@ class Anchored:
         offers, laid = batch
         loss, told = self.task.loss(offers)
         tokens, wanted = self.histories.written(self.task.prompting, laid)
-        return loss + self.weight * unlikelihood(self.task.model, tokens, wanted, self.task.among), told
+        return loss + self.weight * unlikelihood(self.task.model, tokens, wanted, self.task.spans), told

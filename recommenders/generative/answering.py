@@ -57,7 +57,7 @@ def search(policy: Generative, query: str, k: int) -> IntArray:
         raise SimenvError(f"the query {query!r} holds no word")
     tokens, lengths = _laid([policy.pen.prompt(Search.name, words)], policy.prompting.end)
     width = max(policy.beams, k)
-    told = beam(policy.model, tokens, policy.trie, width, lengths=lengths, normalise=policy.normalise)
+    told = beam(policy.model, tokens, policy.trie, width, lengths=lengths)  # told among all, as it was taught
     items = told.items[0, :k].numpy().astype(np.int32)
     return items[items != EMPTY]
 

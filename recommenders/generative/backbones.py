@@ -25,7 +25,6 @@ class Backbone(Protocol):
 
     made: bool  # whether it is made from nothing
     published: Published | None  # what its folder says of its items, if that was published from here
-    among_items: bool  # whether it learns to tell a token from those of items alone, not from its whole vocabulary
 
     def learn(self, names: Sequence[str], texts: Iterable[str] | None, most: int | None = MOST) -> None:
         """Give our tokens their numbers, one after the other; so many words of `texts`, if any, must be read."""
@@ -71,7 +70,7 @@ class Backbone(Protocol):
 class Made:
     """A small Llama with a vocabulary of its own, from nothing or from the folder that one was published in."""
 
-    made, among_items = True, False
+    made = True
 
     def __init__(self, dimensions: int, layers: int, heads: int, published: Published | None = None) -> None:
         self.dimensions, self.layers, self.heads, self.published = dimensions, layers, heads, published
@@ -158,14 +157,14 @@ class Checkpoint:
 
     made = False
 
-    def __init__(self, folder: Path, rank: int, among_items: bool, published: Published | None = None) -> None:
+    def __init__(self, folder: Path, rank: int, published: Published | None = None) -> None:
         try:
             from transformers import AutoTokenizer
         except ImportError:
             from simenv.errors import MissingExtra
 
             raise MissingExtra("a checkpoint as a recommender", "hf") from None
-        self.folder, self.rank, self.among_items, self.published = folder, rank, among_items, published
+        self.folder, self.rank, self.published = folder, rank, published
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError) as error:
@@ -253,12 +252,11 @@ def checked_backbone(backbone: Mapping[str, Any] | None) -> dict[str, Any] | Non
     if backbone is None:
         return None
     if not isinstance(backbone, Mapping) or "path" not in backbone:
-        raise SimenvError(f"backbone is {backbone!r}; it must name a path, and may name a rank and among")
+        raise SimenvError(f"backbone is {backbone!r}; it must name a path, and may name a rank")
     for name in backbone:
-        check_choice(("path", "rank", "among"), **{"part of a backbone": name})
+        check_choice(("path", "rank"), **{"part of a backbone": name})
     if "rank" in backbone:
         check_whole(least=0, rank=backbone["rank"])
-    check_choice(("vocabulary", "items"), among=backbone.get("among", "vocabulary"))
     return {**backbone, "path": str(backbone["path"])}
 
 
@@ -271,11 +269,10 @@ def open_backbone(backbone: Mapping[str, Any] | None, dimensions: int, layers: i
     folder = checked_folder(backbone["path"])
     published = read_published(folder)
     if published is not None and published.made:
-        if "rank" in backbone or "among" in backbone:
-            raise SimenvError(f"{folder}: holds a small model, which is learnt whole; leave out rank and among")
+        if "rank" in backbone:
+            raise SimenvError(f"{folder}: holds a small model, which is learnt whole; leave out rank")
         return Made(dimensions, layers, heads, published)
-    among_items = backbone.get("among", "vocabulary") == "items"
-    return Checkpoint(folder, int(backbone.get("rank", RANK)), among_items, published)
+    return Checkpoint(folder, int(backbone.get("rank", RANK)), published)
 
 
 def _fitting(shape: Shape, names: int, context: int, folder: Path | None) -> Shape:

@@ -93,7 +93,7 @@ def taught(
         records = records_of(policy, lesson, split, run)
         offers, count = _offers(policy, lesson, records, split), len(records)
     objective = objective_of(lesson.objective, lesson.options)
-    how: Any = {"among": policy.among, "batch_size": lesson.batch_size, "seed": lesson.seed}
+    how: Any = {"spans": policy.spans, "batch_size": lesson.batch_size, "seed": lesson.seed}
     task = Preferring(policy.model, policy.prompting, offers, objective, **how)
     before, valid = task.chosen(), on_validation(policy, split)
     pace = Pace(lesson.epochs, lesson.learning_rate, decay=0.0)

@@ -25,12 +25,15 @@ def told_apart(quantised: Quantised, way: str) -> tuple[IntArray, tuple[int, ...
     """Return codes [N, T] of which no two rows are alike, unless the way is 'none', and the levels' sizes.
 
     'digit' adds a level, if any rows are alike, that counts through those that are. 'own' ends every row with a token
-    that no other has: the codes before say what it is like, the last which one it is. 'sinkhorn' gives those that are
+    that no other has, if the last code is not so already: the codes before say what it is like, the last which one it
+    is. 'sinkhorn' gives those that are
     alike another code at the last level, spread evenly, as LC-Rec does, and what is still alike the nearest that is
     free; 'free' does that at once. Where a prefix has no room left, a code further up moves too.
     """
     codes, sizes = quantised.codes, quantised.sizes
     if way == "own":
+        if len(np.unique(codes[:, -1])) == len(codes):
+            return codes, sizes
         return np.column_stack([codes, np.arange(len(codes))]), (*sizes, len(codes))
     if way == "none" or not collisions(codes):
         return codes, sizes

@@ -14,6 +14,7 @@ from simenv.language.model import CausalModel
 from simenv.pages import EMPTY
 
 from ..sequences import Stretches, stretches
+from .packing import Spans
 from .prompting import Prompting
 
 import torch  # isort: skip  (after the model, which says how to install it)
@@ -56,10 +57,20 @@ def unlikelihood(
     model: CausalModel,
     tokens: Tensor,
     wanted: Tensor,
-    among: tuple[int, int | None] = (0, None),
+    spans: Spans | None = None,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """Return the cross-entropy of the wanted of some tokens [B, L], each told from all between the two of `among`."""
+    """Return the mean cross-entropy of the wanted of some tokens [B, L].
+
+    Each is told among those of its own of some `spans`, which hold all that is wanted; or among the whole vocabulary.
+    """
+    told = tokens[:, 1:][wanted[:, 1:]]
     found = model.forward(tokens[:, :-1])[wanted[:, 1:]]
-    told = tokens[:, 1:][wanted[:, 1:]] - among[0]
-    return F.cross_entropy(model.scores(found, *among), told, label_smoothing=smoothing)
+    if spans is None:
+        return F.cross_entropy(model.scores(found), told, label_smoothing=smoothing)
+    total = found.new_zeros(())
+    for first, end in spans:
+        here = (told >= first) & (told < end)
+        scores = model.scores(found[here], first, end)
+        total = total + F.cross_entropy(scores, told[here] - first, reduction="sum", label_smoothing=smoothing)
+    return total / len(told)

@@ -8,14 +8,17 @@ from simenv.language.model import CausalModel
 from simenv.pages import EMPTY
 
 
+Spans = tuple[tuple[int, int], ...]  # of each level of items, its first token, and one more than its last
+
+
 def answer_likelihoods(
-    model: CausalModel, prompts: Tensor, lengths: Tensor, answers: Tensor, first: int = 0, end: int | None = None
+    model: CausalModel, prompts: Tensor, lengths: Tensor, answers: Tensor, spans: Spans | None = None
 ) -> Tensor:
     """Return the logarithm [B, M] of how likely each answer's tokens come one after the other after a prompt.
 
     Prompts [B, P] count up to their `lengths` [B]; answers [B, M, T] may end before T, EMPTY after their end. All stand
-    in one row, each seeing the prompt and itself alone; of an answer's tokens the last need not be read at all. A token
-    is told from all between `first` and `end`.
+    in one row, each seeing the prompt and itself alone; of an answer's tokens the last need not be read at all. Each is
+    told among those of its place in `spans`, or among the whole vocabulary.
     """
     rows, many, longest = answers.shape
     there = answers != EMPTY
@@ -37,12 +40,14 @@ def answer_likelihoods(
     last = found[torch.arange(rows, device=device), lengths - 1]  # [B, D], what the first tokens follow from
     after = found[:, width:].reshape(rows, many, count, found.shape[-1])
     # The first token of every answer follows from the same place: its scores are worked out once.
+    levels = ((0, None),) * longest if spans is None else spans[:longest]
+    first, end = levels[0]
     begun = F.log_softmax(model.scores(last, first, end), dim=-1).gather(1, (tokens[:, :, 0] - first).clamp(min=0))
     total = begun.masked_fill(~there[:, :, 0], 0.0)
-    if count:
-        wanted = there[:, :, 1:]
-        scores = model.scores(after[wanted], first, end)
-        each = -F.cross_entropy(scores, tokens[:, :, 1:][wanted] - first, reduction="none")
+    for level in dict.fromkeys(levels[1:]):
+        wanted = there[:, :, 1:] & torch.tensor([one == level for one in levels[1:]], device=device)
+        scores = model.scores(after[wanted], *level)
+        each = -F.cross_entropy(scores, tokens[:, :, 1:][wanted] - level[0], reduction="none")
         total = total + torch.zeros_like(after[..., 0]).masked_scatter(wanted, each).sum(dim=2)
     return total
 

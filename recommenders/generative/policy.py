@@ -24,6 +24,7 @@ from .backbones import Backbone, checked_backbone, open_backbone
 from .beam import beam
 from .guides import Normalise
 from .histories import Histories, unlikelihood
+from .packing import Spans
 from .prompting import END, FIRST_ITEM, SPECIAL, Prompting
 from .tasks import NEXT, TASKS, Lore, Writing, checked_tasks, drawn, room, shares, task_tokens
 from .titles import TitleTokenizer
@@ -50,9 +51,12 @@ class Generative(Learned):
     unless nothing was known of him; the `quantiser` 'dual' learns both together (see `DualTokenizer`), and 'titles'
     names items by the words of their titles.
 
+    What comes next is told `among` the tokens of its own level of items, as it is when pages are written; or, as titles
+    are, among the whole vocabulary.
+
     `backbone` names a folder to begin from: `{path: ..., rank: 8}` any causal model of transformers, of which `rank`
-    says how much is learnt beside its layers (0: all of it), `among: items` that a token is told from those of items
-    alone; or what `publish` wrote. `tasks` are what is learnt, and their weights (see `tasks.TASKS`).
+    says how much is learnt beside its layers (0: all of it); or what `publish` wrote. `tasks` are what is learnt, and
+    their weights (see `tasks.TASKS`).
     """
 
     fewest_epochs = 1
@@ -62,9 +66,9 @@ class Generative(Learned):
         *,
         features: str = "both",
         quantiser: str = "residual",
-        levels: int = 3,
+        levels: int = 1,
         codes: int = 256,
-        disambiguation: str = "digit",
+        disambiguation: str = "own",
         dimensions: int = 128,
         layers: int = 2,
         heads: int = 4,
@@ -72,6 +76,7 @@ class Generative(Learned):
         window: int = 20,
         grades: bool = False,
         users: bool = False,
+        among: Normalise | None = None,
         tasks: Mapping[str, float] | None = None,
         backbone: Mapping[str, Any] | None = None,
         beams: int = 20,
@@ -95,14 +100,16 @@ class Generative(Learned):
         self.features, self.quantiser, self.levels, self.codes = features, quantiser, levels, codes
         self.disambiguation = disambiguation
         self.dimensions, self.layers, self.heads, self.dropout = dimensions, layers, heads, dropout
-        self.window, self.grades, self.users, self.beams = window, grades, users, beams
+        self.window, self.grades, self.users, self.among, self.beams = window, grades, users, among, beams
         self.tasks, self.backbone = checked_tasks(tasks, users or quantiser == "dual"), checked_backbone(backbone)
         self.learning_rate, self.decay, self.smoothing = learning_rate, decay, smoothing
         self.batch_size, self.epochs, self.patience, self.check_every = batch_size, epochs, patience, check_every
         self.seed = seed
         self.new_tokenizer()  # its options are checked at the door too
-        if quantiser == "titles" and (self.backbone or {}).get("among") == "items":
-            raise SimenvError("titles are written in words of any kind, so backbone cannot say among: items")
+        if among is not None:
+            check_choice(("level", "vocabulary"), among=among)
+        if quantiser == "titles" and among == "level":
+            raise SimenvError("titles are written in words of any kind, so they are told among: vocabulary")
         Shape(FIRST_ITEM, dimensions, layers, heads)
 
     def new_tokenizer(self) -> Tokens:
@@ -188,11 +195,10 @@ class Generative(Learned):
         rows = self.tokenizer.rows(number(names[0]) if names else 0)  # of titles the numbers are known
         users = None if self.user_names is None else self.user_names.rows(number(self.user_names.names()[0]))
         self.prompting = Prompting(rows, self.grades, number(SPECIAL[END]), users)
-        self._items = (number(names[0]), number(names[-1]) + 1) if names else (0, None)
         for name in task_tokens(self.tasks):
             number(name)
         self.pen = Writing(self.prompting, number, self.language.encode)
-        self.trie = ItemTrie.of(self.prompting.rows, vocabulary=self._items[1])
+        self.trie = ItemTrie.of(self.prompting.rows, vocabulary=number(names[-1]) + 1 if names else None)
         self._their_train: Dataset | None = None
 
     def _room(self) -> int:
@@ -235,11 +241,11 @@ class Generative(Learned):
 
     def step(self, laid: IntArray) -> tuple[float, int]:
         """Take one step for a batch of stretches of rows [B, L]; return the mean loss, and of how many tokens."""
-        return self._taught(*self._histories.written(self.prompting, laid), self.among)
+        return self._taught(*self._histories.written(self.prompting, laid), self.spans)
 
-    def _taught(self, tokens: Tensor, wanted: Tensor, among: tuple[int, int | None] = (0, None)) -> tuple[float, int]:
+    def _taught(self, tokens: Tensor, wanted: Tensor, spans: Spans | None = None) -> tuple[float, int]:
         """Take one step for the wanted of some tokens [B, L]; return the mean loss, and of how many."""
-        loss = unlikelihood(self._network, tokens, wanted, among, self.smoothing)
+        loss = unlikelihood(self._network, tokens, wanted, spans, self.smoothing)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
@@ -309,14 +315,14 @@ class Generative(Learned):
         return told.items[:count, :k].numpy().astype(np.int32)
 
     @property
-    def among(self) -> tuple[int, int | None]:
-        """Return the first token and the end of those that an item's are told from as it learns."""
-        return self._items if self.language.among_items else (0, None)
+    def normalise(self) -> Normalise:
+        """Return among what an item's tokens are told."""
+        return self.among or ("vocabulary" if self.quantiser == "titles" else "level")
 
     @property
-    def normalise(self) -> Normalise:
-        """Return among what a token is told, when items are written."""
-        return "level" if self.language.among_items else "vocabulary"
+    def spans(self) -> Spans | None:
+        """Return of each level of items the tokens among which one is told; None: the whole vocabulary."""
+        return self.trie.spans if self.normalise == "level" else None
 
     def answer(self, task: str, context: Context, candidates: IntArray | None = None) -> FloatArray:
         """Return what the model says of each user's candidates [B, C]; NaN where there is none (EMPTY).

@@ -14,7 +14,7 @@ from simenv.preferences.converting import Groups, Lists, SFTRows
 from simenv.preferences.records import Graded, Records
 
 from .objectives import Objective, Told
-from .packing import answer_likelihoods
+from .packing import Spans, answer_likelihoods
 from .prompting import Prompting
 
 import torch  # isort: skip  (after the model, which says how to install it)
@@ -88,11 +88,11 @@ class Preferring:
         offers: Offers,
         objective: Objective,
         *,
-        among: tuple[int, int | None] = (0, None),
+        spans: Spans | None = None,
         batch_size: int = 64,
         seed: int = 0,
     ) -> None:
-        self.model, self.prompting, self.objective, self.among = model, prompting, objective, among
+        self.model, self.prompting, self.objective, self.spans = model, prompting, objective, spans
         self.batch_size, self.seed = batch_size, seed
         self.offers = offers if offers.reference is not None else replace(offers, reference=self.likelihoods(offers))
 
@@ -148,4 +148,4 @@ class Preferring:
         answers = self.prompting.rows[np.maximum(some.candidates, 0)]
         answers = np.where((some.candidates == EMPTY)[:, :, None], EMPTY, answers)
         read, ends, offered = map(torch.from_numpy, (prompts, lengths, answers))
-        return answer_likelihoods(self.model, read, ends, offered, *self.among)
+        return answer_likelihoods(self.model, read, ends, offered, self.spans)

@@ -137,9 +137,9 @@ def test_a_planted_sequence_is_learnt(tmp_path):
     nothing, order = np.full(len(people), np.nan), np.arange(len(people))
     log, _ = Interactions.sort(people, items, nothing, order.astype(float), order=order)
     train = dataset.only(log)
-    for among in ("vocabulary", "items"):
-        options = {"path": path, "rank": 8, "among": among}
-        policy = Generative(quantiser="atomic", epochs=60, learning_rate=0.02, batch_size=128, backbone=options)
+    for among in ("vocabulary", "level"):
+        how = {"backbone": {"path": path, "rank": 8}, "among": among}
+        policy = Generative(quantiser="atomic", epochs=60, learning_rate=0.02, batch_size=128, **how)
         policy.fit(train)
         some, none = np.arange(20), np.empty((20, 0), dtype=np.int32)
         context = Context(train, some, np.zeros(20, np.int32), none, none.astype(np.int8), some.astype(np.uint64))
@@ -201,14 +201,14 @@ def even(dataset, likes: int = 6) -> Records:
     return make_records(users, past_of(dataset, users, 5), shown, "simulated")
 
 
-@pytest.mark.parametrize(("rank", "among"), [(2, "vocabulary"), (2, "items"), (0, "vocabulary")])
+@pytest.mark.parametrize(("rank", "among"), [(2, "vocabulary"), (2, "level"), (0, "vocabulary")])
 def test_preferences_teach_a_checkpoint_too(folder, tmp_path, monkeypatch, rank, among):
     split = leave_one_out(films_world(users=40, items=60).dataset)
     split = replace(split, valid=split.valid[:0])
     records = even(split.train)
     monkeypatch.setattr(curriculum, "records_of", lambda *_: records)
-    options = {"path": str(folder), "rank": rank, "among": among}
-    policy = Generative(**SMALL, epochs=1, window=5, beams=10, backbone=options)
+    backbone = {"path": str(folder), "rank": rank}
+    policy = Generative(**SMALL, epochs=1, window=5, beams=10, among=among, backbone=backbone)
     policy.fit(split.train)
     save_policy(policy, tmp_path / "before")
     log = split.train.interactions
@@ -237,26 +237,29 @@ def test_preferences_teach_a_checkpoint_too(folder, tmp_path, monkeypatch, rank,
 
 
 def test_a_checkpoint_finds_answers_as_likely_as_transformers_does(dataset, folder, tmp_path):
-    for among in ("vocabulary", "items"):
-        options = {"path": folder, "rank": 2, "among": among}
-        policy = Generative(**SMALL, epochs=1, window=5, learning_rate=0.02, backbone=options)
+    for among in ("vocabulary", "level"):
+        how = {"backbone": {"path": folder, "rank": 2}, "among": among}
+        policy = Generative(**SMALL, epochs=1, window=5, learning_rate=0.02, **how)
         policy.fit(dataset)
         prompts, lengths = policy.prompting.written(np.array([[EMPTY, 3, 1], [2, 6, 5]]))
         answers = policy.prompting.rows[np.array([[7, 9, 11], [4, 0, 8]])]
         with torch.no_grad():
             given = map(torch.from_numpy, (prompts, lengths, answers))
-            found = answer_likelihoods(policy.model, *given, *policy.among)
+            found = answer_likelihoods(policy.model, *given, policy.spans)
         publish(policy, tmp_path / among, dataset)
         plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / among).eval()
-        first, end = policy.among
+        levels = policy.spans or ((0, None),) * answers.shape[2]
         for row, some in enumerate(answers):
             for place, answer in enumerate(some):
                 told = [token for token in answer.tolist() if token != EMPTY]
                 begun = prompts[row, : lengths[row]].tolist()
                 with torch.no_grad():
-                    logits = plain(torch.tensor([begun + told])).logits[0, len(begun) - 1 : -1, first:end]
-                wanted = torch.log_softmax(logits, dim=-1)[range(len(told)), [token - first for token in told]].sum()
-                assert found[row, place].item() == pytest.approx(wanted.item(), abs=1e-4)
+                    logits = plain(torch.tensor([begun + told])).logits[0, len(begun) - 1 : -1]
+                wanted = sum(
+                    torch.log_softmax(one[first:end], dim=-1)[token - first].item()
+                    for one, token, (first, end) in zip(logits, told, levels, strict=False)
+                )
+                assert found[row, place].item() == pytest.approx(wanted, abs=1e-4)
 
 
 def test_a_checkpoint_without_the_new_tokens_is_told(dataset, folder, tmp_path):
@@ -292,7 +295,6 @@ def test_a_window_that_the_context_cannot_hold_is_told(dataset, folder):
         ("tiny", "must name a path"),
         ({"path": "x", "rang": 8}, "no part of a backbone 'rang'"),
         ({"path": "x", "rank": -1}, "rank is -1"),
-        ({"path": "x", "among": "words"}, "no among 'words'"),
     ],
 )
 def test_bad_options_are_told(backbone, wrong):

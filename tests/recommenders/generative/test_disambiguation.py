@@ -33,6 +33,9 @@ def test_a_token_of_its_own_ends_every_row():
     codes, sizes = told_apart(Quantised(np.array([[1], [0], [1]]), (2,), np.zeros((3, 0))), "own")
     assert codes.tolist() == [[1, 0], [0, 1], [1, 2]]
     assert sizes == (2, 3)
+    for codes in ([[2], [0], [1]], [[0, 1], [0, 2], [1, 0]]):  # of which the last is each row's own already
+        alone = Quantised(np.array(codes), (3,) * len(codes[0]), np.zeros((3, 0)))
+        assert told_apart(alone, "own")[0].tolist() == codes
 
 
 def test_the_one_farther_from_its_centre_moves_to_the_nearest_free():

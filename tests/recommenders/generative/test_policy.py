@@ -5,12 +5,16 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed (the extra torch)")
 
+import torch
+
 from simenv.checks import PolicyChecks
 from simenv.context import Context
 from simenv.errors import SimenvError
 from simenv.pages import EMPTY, Grade
+from simenv.recommenders.generative.histories import unlikelihood
 from simenv.recommenders.generative.policy import Generative
 from simenv.recommenders.generative.prompting import BEGIN, END, FIRST_GRADE, FIRST_ITEM, Prompting
+from simenv.recommenders.generative.scoring import score_all
 
 
 class TestGenerative(PolicyChecks):
@@ -70,6 +74,25 @@ def test_a_planted_sequence_is_written_on():
     luck = np.arange(20, dtype=np.uint64)
     context = Context(train, some, np.zeros(20, np.int32), none, none.astype(np.int8), luck)
     assert (policy.recommend(context, 1)[:, 0] == (some * 7 + 6) % count).mean() >= 0.9
+
+
+@pytest.mark.parametrize("among", ["level", "vocabulary"])
+def test_items_are_learnt_as_they_are_told(among):
+    """The loss of a history is that of its items, scored as pages are written."""
+    dataset = TestGenerative().world().dataset
+    policy = Generative(codes=8, dimensions=16, heads=2, layers=1, epochs=1, among=among)
+    policy.fit(dataset)
+    items = dataset.interactions.items[None, :4].astype(np.int64)
+    tokens, lengths = map(torch.from_numpy, policy.prompting.written(items))
+    loss = unlikelihood(policy.model, tokens, policy.prompting.names_items(tokens), policy.spans)
+    told = 0.0
+    for place, item in enumerate(items[0]):
+        prompt, _ = policy.prompting.written(items[:, :place])
+        told += score_all(policy.model, torch.from_numpy(prompt), policy.trie, normalise=policy.normalise)[0, item]
+    count = 4 * policy.trie.depth
+    assert int(lengths) == 1 + count
+    assert float(loss.detach()) == pytest.approx(-float(told) / count, rel=1e-5)
+    assert policy.trie.depth == 2
 
 
 @pytest.mark.parametrize(

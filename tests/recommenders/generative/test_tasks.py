@@ -226,7 +226,8 @@ def test_the_next_item_alone_needs_no_other_token():
         ({"tasks": ["next"]}, r"tasks is \['next'\]; it gives each task its weight"),
         ({"tasks": {"text-to-user": 1}}, "users: true"),
         ({"quantiser": "smell"}, "quantiser"),
-        ({"quantiser": "titles", "backbone": {"path": "x", "among": "items"}}, "among: items"),
+        ({"quantiser": "titles", "among": "level"}, "among: vocabulary"),
+        ({"among": "words"}, "no among 'words'"),
     ],
 )
 def test_bad_options_are_told(options, wrong):
