@@ -7,7 +7,6 @@ from torch.nn import functional as F
 from simenv.language.model import CausalModel
 from simenv.pages import EMPTY
 
-
 Spans = tuple[tuple[int, int], ...]  # of each level of items, its first token, and one more than its last
 
 
