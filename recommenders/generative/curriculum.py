@@ -33,7 +33,7 @@ from .preferring import Offers, Preferring, offers_of, windows
 
 import torch  # isort: skip  (after the policy, which says how to install it)
 
-JUDGES = 2000  # users whose validation rows are asked after each epoch
+JUDGES = 5000  # users whose validation rows are asked after each epoch
 
 
 @dataclass(frozen=True, slots=True)
