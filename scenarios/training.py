@@ -215,11 +215,15 @@ class _Training:
                 made.close()
         from simenv.recommenders.generative.objectives import objective_of
 
+        short = getattr(policy, "levels", 2) < 2 and getattr(policy, "quantiser", "titles") != "titles"
         for stage in training.stages:
             try:
                 objective_of(stage.objective, stage.options)
             except SimenvError as error:
                 raise ScenarioError(f"stage '{stage.name}', options: {error}") from None
+            if stage.level == "medium" and short:
+                what = "items that begin alike want names of three tokens or more, and the policy's have two at most"
+                raise ScenarioError(f"stage '{stage.name}', level medium: {what}; give it levels: 2 or more")
         return policy
 
     def go(self) -> dict[str, Any]:

@@ -169,6 +169,13 @@ def test_a_mistake_is_told_before_anything_is_taught_or_written(file, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
+def test_names_too_short_to_begin_alike_in_part_are_told_before_anything_is_taught(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(module._Training, "_first", None)
+    short = ["policy={name: generative, codes: 8}", "stages=[{name: own, source: self-play, level: medium}]"]
+    with pytest.raises(SimenvError, match="'own', level medium: .* levels: 2 or more"):
+        train(read_training(str(file), short), tmp_path / "out")
+
+
 def test_a_stage_that_finds_nothing_to_learn_is_named(file, tmp_path, monkeypatch):
     monkeypatch.setenv("SIMENV_CACHE", str(tmp_path / "cache"))
     mute = ["population={name: replay}", "judges={name: choice}", "stages=[{name: told, source: simulated}]"]
