@@ -172,7 +172,7 @@ def test_a_mistake_is_told_before_anything_is_taught_or_written(file, tmp_path, 
 def test_names_too_short_to_begin_alike_in_part_are_told_before_anything_is_taught(file, tmp_path, monkeypatch):
     monkeypatch.setattr(module._Training, "_first", None)
     short = ["policy={name: generative, codes: 8}", "stages=[{name: own, source: self-play, level: medium}]"]
-    with pytest.raises(SimenvError, match="'own', level medium: .* levels: 2 or more"):
+    with pytest.raises(SimenvError, match=r"'own', level medium: .* levels: 2 or more"):
         train(read_training(str(file), short), tmp_path / "out")
 
 
