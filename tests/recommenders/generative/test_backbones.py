@@ -181,7 +181,8 @@ def test_items_can_be_named_by_titles_as_the_checkpoint_reads_them(dataset, fold
 
 
 def test_all_of_an_item_is_learnt_and_nothing_else(dataset, folder):
-    policy = Generative(quantiser="titles", window=5, grades=True, users=True, epochs=1, backbone={"path": folder})
+    how = {"quantiser": "titles", "levels": 3, "window": 5, "grades": True, "users": True}
+    policy = Generative(**how, epochs=1, backbone={"path": folder})
     policy.fit(dataset)
     pen, one, other = policy.pen, policy.prompting.rows[3], policy.prompting.rows[8]
     tokens, lengths = policy.prompting.written(np.array([[3, 8]]), users=np.array([0]))
