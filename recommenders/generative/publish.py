@@ -28,7 +28,8 @@ def publish(policy: "Generative", folder: Path, dataset: Dataset) -> None:
     """Write a fitted policy's model so that AutoModelForCausalLM and AutoTokenizer load it, with its items' tokens.
 
     The tokenizer knows every token by its name: "<begin><a_3><b_7>" is read as the policy writes it. `items.json`
-    tells each item's tokens, by the data set's own ids, and `users.json` each user's where the policy tells users.
+    tells each item's tokens, by the data set's own ids, and `among` what each is told; `users.json` each user's where
+    the policy tells users.
     """
     folder = Path(folder)
     if not policy.item_count:
@@ -40,7 +41,8 @@ def publish(policy: "Generative", folder: Path, dataset: Dataset) -> None:
     policy.language.publish(policy.model, folder)
     made = {"made": policy.language.made, "simenv": __version__}
     spell, prompting = policy.language.token, policy.prompting
-    _write(folder / ITEMS, made | _told(policy.tokenizer, dataset.catalog.ids, prompting.rows, spell))
+    items = _told(policy.tokenizer, dataset.catalog.ids, prompting.rows, spell)
+    _write(folder / ITEMS, made | {"among": policy.normalise} | items)
     if policy.user_names is not None and prompting.users is not None:
         policy.user_names.check(dataset)
         _write(folder / USERS, made | _told(policy.user_names, dataset.users.ids, prompting.users, spell))

@@ -48,7 +48,9 @@ def test_transformers_gives_the_same_logits(policy, folder):
 def test_transformers_reads_items_by_their_tokens(policy, folder):
     transformers = pytest.importorskip("transformers")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    named = json.loads((folder / ITEMS).read_text())["rows"]
+    about = json.loads((folder / ITEMS).read_text())
+    named = about["rows"]
+    assert about["among"] == policy.normalise == "level"
     told, _ = policy.prompting.written(np.array([[7, 11]]))
     text = "<begin>" + "".join(name for item in list(named)[7:12:4] for name in named[item])
     assert tokenizer(text)["input_ids"] == told[0].tolist()
