@@ -28,10 +28,11 @@ Sides: TypeAlias = tuple[FloatArray, FloatArray]  # users' vectors [U, D] and it
 class LightGCN(Factors):
     """Learns vectors whose mean over `layers` rounds of smoothing puts what was chosen before the rest.
 
-    loss 'softmax': each chosen item against `negatives` drawn for the whole batch, by the cosine over a
-    `temperature`: it needs a tenth of the epochs. What is learnt by cosines is ranked by them too, times the length
-    of the item's vector to the power of `lengths`: smoothing leaves well-connected items longer. loss 'bpr': against
-    one item drawn for each, by plain products, as published. The learning rate falls evenly to a tenth over the epochs.
+    loss 'softmax': each chosen item against `negatives` drawn for the whole batch, less those that the user chose too,
+    by the cosine over a `temperature`: it needs a tenth of the epochs. What is learnt by cosines is ranked by them
+    too, times the length of the item's vector to the power of `lengths`: smoothing leaves well-connected items longer.
+    loss 'bpr': against one item drawn for each, by plain products, as published. The learning rate falls evenly to a
+    tenth over the epochs.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class LightGCN(Factors):
         right = heat * np.einsum("bd,bd->b", mine, good)
         wrong = mine @ rest.T
         wrong *= heat
-        wrong[chosen[:, None] == drawn] = -np.inf  # what was drawn may be what was chosen
+        self._graph.leave_out(wrong, owners, drawn)  # what was drawn may be what the user chose, now or at another time
         most = np.maximum(right, wrong.max(axis=1))
         np.exp(wrong - most[:, None], out=wrong)
         over = np.exp(right - most)
@@ -203,6 +204,12 @@ class Graph:
         sum_items *= share
         return (sum_users, sum_items), (said[0] * share, said[1] * share)
 
+    def leave_out(self, scores: FloatArray, owners: IntArray, drawn: IntArray) -> None:
+        """Put at minus infinity what each owner [B] chose among the items drawn [N], in their scores [B, N]."""
+        order = np.argsort(drawn, kind="stable")
+        begins = np.searchsorted(drawn[order], np.arange(len(self.item_roots) + 1))
+        _leave_out(*self._users, owners, begins, order, scores)
+
     def others(self, owners: IntArray, rng: np.random.Generator) -> IntArray:
         """Return an item for each owner that he did not choose, drawn evenly (or any, where none is left)."""
         starts, items = self._users
@@ -252,6 +259,15 @@ def _spread(starts, neighbours, table, roots, base, out):  # type: ignore[no-unt
                 total[dimension] += vector[dimension]
         for dimension in range(len(total)):
             out[row, dimension] = base[row, dimension] + roots[row] * total[dimension]
+
+
+@numba.njit(cache=True)
+def _leave_out(starts, items, owners, begins, places, scores):  # type: ignore[no-untyped-def]
+    """Put at minus infinity the places of each owner's items, which begin at `begins`."""
+    for row, owner in enumerate(owners):
+        for item in items[starts[owner] : starts[owner + 1]]:
+            for place in places[begins[item] : begins[item + 1]]:
+                scores[row, place] = -np.inf
 
 
 @numba.njit(cache=True)

@@ -73,6 +73,27 @@ def test_lightgcns_gradient_is_the_slope_of_its_loss(films: Dataset, loss: str, 
         assert said == pytest.approx((above - below) / (2 * step), rel=0.01, abs=0.02)
 
 
+def test_lightgcn_holds_nothing_that_a_user_chose_against_what_he_chose(films: Dataset):
+    policy = LightGCN(dimensions=4, negatives=100)  # of 60 items: some come twice
+    policy.begin(films)
+    graph = policy._graph
+    smooth = graph.smooth((policy._users, policy._items), 2)
+    toward = np.zeros_like(policy._users), np.zeros_like(policy._items)
+
+    told, drawn = policy._softmax(smooth, toward, graph.owners, graph.chosen, np.random.default_rng(3))
+
+    met = seen_matrix(films).toarray() > 0
+    mine, theirs = (side.astype(np.float64) for side in smooth)
+    mine /= np.linalg.norm(mine, axis=1, keepdims=True)
+    theirs *= np.linalg.norm(theirs, axis=1, keepdims=True) ** (policy.lengths - 1)
+    weights = np.exp(mine @ theirs.T / policy.temperature)
+    losses = []
+    for user, item in zip(graph.owners, graph.chosen, strict=True):
+        rest = sum(weights[user, other] for other in drawn if not met[user, other])
+        losses.append(-np.log(weights[user, item] / (weights[user, item] + rest)))
+    assert told == pytest.approx(np.mean(losses), rel=1e-5)
+
+
 @pytest.mark.parametrize("loss", ["softmax", "bpr"])
 def test_a_lightgcn_users_vector_is_his_smoothed_one(films: Dataset, loss: str):
     policy = LightGCN(dimensions=4, loss=loss, epochs=2, negatives=16)
