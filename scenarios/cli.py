@@ -404,33 +404,17 @@ def train(
 
 
 @app.command("list")
-def list_names() -> None:
+def list_names(
+    name: Annotated[str | None, typer.Argument(help="A policy or population: list the options it takes.")] = None,
+) -> None:
     """List the policies, populations, data sets, scenarios and trainings that can be named."""
     from rich.console import Console
-    from rich.table import Table
 
-    from simenv.readers import imported
+    from .listed import all_names, what_it_takes
 
-    from .names import known_names
-    from .scenario import SHIPPED, shipped
-    from .told import parse
-
-    tables = {
-        "policies": {name: entry.about for name, entry in known_names("policy").items()},
-        "populations": {name: entry.about for name, entry in known_names("population").items()},
-        "data sets": {"films": "a made world of films whose truth is known"} | dict.fromkeys(imported(), "imported"),
-    }
-    for kind, folder in (("scenarios", SHIPPED), ("trainings", SHIPPED / "training")):
-        files = shipped(folder).items()
-        tables[kind] = {name: parse(path.read_text("utf-8"), name)[0].get("question", "") for name, path in files}
-    console = Console()
-    for kind, entries in tables.items():
-        table = Table(title=kind, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True)
-        table.add_column()
-        for name, about in entries.items():
-            table.add_row(name, about)
-        console.print(table, "")
+    console = Console(highlight=False)
+    for part in all_names() if name is None else what_it_takes(name):
+        console.print(part)
 
 
 def _show(result: "RunDir") -> None:

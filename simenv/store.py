@@ -35,15 +35,20 @@ class Savable(Protocol):
         ...
 
 
-def options_of(kind: Any) -> list[str]:
-    """Return the names of the options that a class is made with; `**options` are those of its base."""
-    names: list[str] = []
+def parameters_of(kind: Any) -> dict[str, inspect.Parameter]:
+    """Return what a class is made with, by name; `**options` are those of its base."""
+    found: dict[str, inspect.Parameter] = {}
     for base in kind.__mro__ if inspect.isclass(kind) else [kind]:
         taken = inspect.signature(base).parameters.values()
-        names += [one.name for one in taken if one.kind is not one.VAR_KEYWORD and one.name not in names]
+        found |= {one.name: one for one in taken if one.kind is not one.VAR_KEYWORD and one.name not in found}
         if not any(one.kind is one.VAR_KEYWORD for one in taken):
             break
-    return names
+    return found
+
+
+def options_of(kind: Any) -> list[str]:
+    """Return the names of the options that a class is made with."""
+    return list(parameters_of(kind))
 
 
 def settings_of(policy: object) -> dict[str, Any]:

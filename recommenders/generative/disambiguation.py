@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from simenv.errors import SimenvError
 from .kmeans import distances
 from .quantisers import Quantised, sinkhorn
 
-WAYS = ("digit", "own", "sinkhorn", "free", "none")
+Way: TypeAlias = Literal["digit", "own", "sinkhorn", "free", "none"]
+WAYS: tuple[Way, ...] = get_args(Way)
 SHARP = 0.003  # LC-Rec's, as are the rounds
 ROUNDS = 20
 
@@ -21,7 +23,7 @@ def collisions(codes: IntArray) -> int:
     return len(codes) - len(np.unique(codes, axis=0))
 
 
-def told_apart(quantised: Quantised, way: str) -> tuple[IntArray, tuple[int, ...]]:
+def told_apart(quantised: Quantised, way: Way) -> tuple[IntArray, tuple[int, ...]]:
     """Return codes [N, T] of which no two rows are alike, unless the way is 'none', and the levels' sizes.
 
     'digit' adds a level, if any rows are alike, that counts through those that are. 'own' ends every row with a token

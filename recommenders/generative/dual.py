@@ -14,8 +14,8 @@ from simenv.options import check_choice, check_number, check_whole
 from simenv.store import Arrays
 
 from ..recommender import seen_matrix
-from .disambiguation import WAYS, check_room, collisions, told_apart
-from .features import FEATURES, Features
+from .disambiguation import WAYS, Way, check_room, collisions, told_apart
+from .features import FEATURES, Features, Kind
 from .kmeans import distances, kmeans
 from .quantisers import Quantised, even
 from .rqvae import Coder, one_thread, perceptron
@@ -57,10 +57,10 @@ class DualTokenizer(Tokens):
     def __init__(
         self,
         *,
-        features: str = "both",
+        features: Kind = "both",
         levels: int = 3,
         codes: int = 256,
-        disambiguation: str = "sinkhorn",
+        disambiguation: Way = "sinkhorn",
         dimensions: int = 64,
         latent: int = 32,
         align_steps: int = 400,

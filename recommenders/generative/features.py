@@ -1,6 +1,7 @@
 """What items and users are like, as vectors: by what is written, by who met what, or by both."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from scipy import sparse
@@ -13,7 +14,8 @@ from simenv.text import SentenceEncoder, weighted_words
 
 from ..recommender import seen_matrix
 
-FEATURES = ("both", "text", "factors", "sentences", "sentences+factors")
+Kind: TypeAlias = Literal["both", "text", "factors", "sentences", "sentences+factors"]
+FEATURES: tuple[Kind, ...] = get_args(Kind)
 ROUNDS = 6  # of looking for the directions that tell the most
 
 
@@ -27,7 +29,7 @@ class Features:
     factors alone, and one that nobody met by its texts.
     """
 
-    kind: str = "both"
+    kind: Kind = "both"
     text_dimensions: int = 64
     factor_dimensions: int = 64
     text_share: float = 0.25  # of the distance between two items, where there are both

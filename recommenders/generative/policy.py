@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,13 +22,15 @@ from ..learned import Learned
 from .answering import answer, search
 from .backbones import Backbone, checked_backbone, open_backbone
 from .beam import beam
+from .disambiguation import Way
+from .features import Kind
 from .guides import Normalise
 from .histories import Histories, unlikelihood
 from .packing import Spans
 from .prompting import END, FIRST_ITEM, SPECIAL, Prompting
 from .tasks import NEXT, TASKS, Lore, Writing, checked_tasks, drawn, room, shares, task_tokens
 from .titles import TitleTokenizer
-from .tokenizer import QUANTISERS, ItemTokenizer, UserTokenizer
+from .tokenizer import QUANTISERS, ItemTokenizer, Quantiser, UserTokenizer
 from .tokens import Tokens, UserTokens
 from .trie import ItemTrie
 
@@ -44,8 +46,9 @@ STEPS = (4, 10, 20)  # the lengths in items that histories are filled up to, bes
 class Generative(Learned):
     """Names each item by a few tokens and learns, as a causal language model, to write histories on.
 
-    The tokenizer's `features`, `quantiser`, `levels`, `codes` and `disambiguation` are those of `ItemTokenizer`. A page
-    holds the items of the best beams, `beams` of them at least; no item can come that the catalogue does not hold, that
+    An item's name begins with `levels` codes of what it is like by its `features`: of `codes` clusters each, found by
+    the `quantiser`; `disambiguation` then tells items of one name apart, by a token of their own, by a digit, or by
+    another code (see `ItemTokenizer`). A page holds the items of the best beams, `beams` of them at least; no item can come that the catalogue does not hold, that
     is left out, or that stands on the page already. With `grades` a history tells how each item was taken, and a
     session's disliked and passed items stand in it too. With `users` a user's own tokens stand before the history,
     unless nothing was known of him; the `quantiser` 'dual' learns both together (see `DualTokenizer`), and 'titles'
@@ -64,11 +67,11 @@ class Generative(Learned):
     def __init__(
         self,
         *,
-        features: str = "both",
-        quantiser: str = "residual",
+        features: Kind = "both",
+        quantiser: Quantiser | Literal["dual", "titles"] = "residual",
         levels: int = 1,
         codes: int = 256,
-        disambiguation: str = "own",
+        disambiguation: Way = "own",
         dimensions: int = 128,
         layers: int = 2,
         heads: int = 4,
@@ -76,7 +79,7 @@ class Generative(Learned):
         window: int = 20,
         grades: bool = False,
         users: bool = False,
-        among: Normalise | None = None,
+        among: Literal["level", "vocabulary"] | None = None,
         tasks: Mapping[str, float] | None = None,
         backbone: Mapping[str, Any] | None = None,
         beams: int = 20,

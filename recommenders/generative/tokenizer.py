@@ -1,7 +1,7 @@
 """Items as a few tokens each: what is known of them as vectors, vectors as codes, and no two rows of codes alike."""
 
 import logging
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from threadpoolctl import threadpool_limits
 
@@ -11,13 +11,14 @@ from simenv.errors import SimenvError
 from simenv.options import check_choice, check_number, check_whole
 
 from . import quantisers
-from .disambiguation import WAYS, check_room, collisions, told_apart
-from .features import FEATURES, Features
+from .disambiguation import WAYS, Way, check_room, collisions, told_apart
+from .features import FEATURES, Features, Kind
 from .quantisers import Quantised
 from .tokens import Tokens, UserTokens
 
 LOG = logging.getLogger(__name__)
-QUANTISERS = ("residual", "balanced", "rqvae", "random", "atomic")
+Quantiser: TypeAlias = Literal["residual", "balanced", "rqvae", "random", "atomic"]
+QUANTISERS: tuple[Quantiser, ...] = get_args(Quantiser)
 
 
 class ItemTokenizer(Tokens):
@@ -35,11 +36,11 @@ class ItemTokenizer(Tokens):
     def __init__(
         self,
         *,
-        features: str = "both",
-        quantiser: str = "residual",
+        features: Kind = "both",
+        quantiser: Quantiser = "residual",
         levels: int = 3,
         codes: int = 256,
-        disambiguation: str = "digit",
+        disambiguation: Way = "digit",
         text_dimensions: int = 64,
         factor_dimensions: int = 64,
         text_share: float = 0.25,
@@ -103,7 +104,7 @@ class UserTokenizer(ItemTokenizer, UserTokens):
     All options of `ItemTokenizer` are its too.
     """
 
-    def __init__(self, *, disambiguation: str = "none", **options: Any) -> None:
+    def __init__(self, *, disambiguation: Way = "none", **options: Any) -> None:
         super().__init__(disambiguation=disambiguation, **options)
 
     def vectors(self, dataset: Dataset) -> FloatArray:

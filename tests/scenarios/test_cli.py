@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from simenv.scenarios import cli
+from simenv.scenarios.names import POLICIES, POPULATIONS, load
+from simenv.store import options_of
 
 TinyFile = Callable[..., Path]
 Command = Callable[..., "Answer"]
@@ -95,6 +97,23 @@ def test_names_are_listed(simenv: Command):
     assert all(name in told for name in ("item-knn", "truth", "films", "quickstart", "rf-dpo"))
 
 
+def test_a_policys_options_are_listed_with_what_they_may_be(simenv: Command):
+    told = [line.rstrip() for line in simenv("list", "lightgcn").out.splitlines()]
+    assert any(line.split(maxsplit=2) == ["loss", "softmax", "softmax or bpr"] for line in told)
+    assert any(line.split(maxsplit=2) == ["temperature", "0.1", "a number"] for line in told)
+
+
+@pytest.mark.parametrize("name", [*POLICIES, *POPULATIONS])
+def test_every_option_of_a_name_is_listed_and_none_that_no_user_can_give(simenv: Command, name: str):
+    entry = (POLICIES | POPULATIONS)[name]
+
+    told = [line.split()[0] for line in simenv("list", name).out.splitlines() if line.strip()]
+
+    told = told[told.index("option") + 1 :] if "option" in told else []
+    assert set(options_of(load(entry.path, ""))) - {*entry.takes, *entry.takes_if_there} <= {*told}
+    assert not {*told} & {*entry.takes, *entry.takes_if_there}
+
+
 def test_an_interrupted_run_says_how_to_go_on(simenv: Command, tiny_file: TinyFile, monkeypatch: pytest.MonkeyPatch):
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -128,6 +147,9 @@ def test_an_interrupted_run_says_how_to_go_on(simenv: Command, tiny_file: TinyFi
         (["run", "{file}", "--set", "split={by: time, test: 0.99, valid: 0.9}"], "split"),
         (["run", "{file}", "--out", "taken"], "not empty and not a run"),
         (["run", "{file}", "--out", "taken/photo.jpg"], "photo.jpg"),
+        (["list", "lightgnc"], "did you mean 'lightgcn'?"),
+        (["list", "qqqq"], "`simenv list` names them all"),
+        (["list", "os:path"], "is not a class that makes one"),
         (["report", "nowhere"], "no run here"),
         (["rescore", "nowhere"], "no run here"),
         (["compare", "taken", "nowhere"], "no run here"),
