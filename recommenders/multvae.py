@@ -23,7 +23,7 @@ class MultVAE(Learned):
     """Reads a history, this session included, and scores all items by how well they would complete it.
 
     The pull of the hidden numbers toward the normal distribution grows over the first half of the epochs, to
-    `pull` at most: enough to generalise, too little to forget.
+    `pull` at most: enough to generalise, too little to forget. The learning rate falls evenly to a tenth over them all.
     """
 
     learnt = ("read", "read_offset", "squeeze", "squeeze_offset", "unfold", "unfold_offset", "table", "offsets")
@@ -71,6 +71,8 @@ class MultVAE(Learned):
     def epoch(self, number: int) -> float:
         """Take a step for each batch of histories."""
         rng = stream(self.seed, "multvae", number)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.learning_rate * (1 - 0.9 * number / self.epochs)
         order = rng.permutation(self._seen.shape[0])
         batches = -(-len(order) // self.batch_size)
         self._network.train()
