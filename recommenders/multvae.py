@@ -1,5 +1,7 @@
 """MultVAE: a history is squeezed into a few numbers and told again whole (Liang 2018)."""
 
+from typing import Literal
+
 import numpy as np
 
 from simenv.arrays import FloatArray, IntArray
@@ -7,7 +9,7 @@ from simenv.best import steady_product
 from simenv.chance import key, stream
 from simenv.context import Context
 from simenv.dataset import Dataset
-from simenv.options import check_number, check_whole
+from simenv.options import check_choice, check_number, check_whole
 from simenv.store import Arrays
 from simenv.torches import hold_memory, kept_progress, resume_progress
 
@@ -24,6 +26,9 @@ class MultVAE(Learned):
 
     The pull of the hidden numbers toward the normal distribution grows over the first half of the epochs, to
     `pull` at most: enough to generalise, too little to forget. The learning rate falls evenly to a tenth over them all.
+
+    With the `precision` 'bfloat16' the scores of all items, by far the most work, are learnt from rounded products:
+    half the time on a processor that knows such numbers, more on one that does not. Recommending is as exact as ever.
     """
 
     learnt = ("read", "read_offset", "squeeze", "squeeze_offset", "unfold", "unfold_offset", "table", "offsets")
@@ -35,6 +40,7 @@ class MultVAE(Learned):
         latent: int = 200,
         dropout: float = 0.5,
         pull: float = 0.2,
+        precision: Literal["float32", "bfloat16"] = "float32",
         learning_rate: float = 0.001,
         batch_size: int = 512,
         epochs: int = 60,
@@ -46,11 +52,13 @@ class MultVAE(Learned):
         check_whole(least=0, seed=seed, patience=patience)
         check_number(least=0, most=0.99, dropout=dropout)
         check_number(least=0, pull=pull)
+        check_choice(("float32", "bfloat16"), precision=precision)
         check_number(above=0, learning_rate=learning_rate)
         self.hidden = hidden
         self.latent = latent
         self.dropout = dropout
         self.pull = pull
+        self.precision = precision
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.epochs = epochs
@@ -65,7 +73,7 @@ class MultVAE(Learned):
         self._seen = seen[np.flatnonzero(np.diff(seen.indptr))]  # who has a history
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(key(self.seed, "multvae") >> np.uint64(1)))
-            self._network = Network(len(dataset.catalog), self.hidden, self.latent)
+            self._network = Network(len(dataset.catalog), self.hidden, self.latent, self.precision == "bfloat16")
         self._optimiser = torch.optim.Adam(self._network.parameters(), lr=self.learning_rate, fused=True)
 
     def epoch(self, number: int) -> float:
@@ -135,8 +143,9 @@ class MultVAE(Learned):
 class Network(nn.Module):
     """Reads histories as bags of items and tells them again."""
 
-    def __init__(self, items: int, hidden: int, latent: int) -> None:
+    def __init__(self, items: int, hidden: int, latent: int, rounded: bool) -> None:
         super().__init__()
+        self.rounded = rounded
         # A bag instead of a product with a matrix that is nearly all zeros.
         self.read = nn.EmbeddingBag(items, hidden, mode="sum")
         self.read_offset = nn.Parameter(torch.zeros(hidden))
@@ -153,4 +162,7 @@ class Network(nn.Module):
         found = torch.tanh(self.read(items, starts, per_sample_weights=weights) + self.read_offset)
         mean, spread = self.squeeze(found).chunk(2, dim=1)
         hidden = mean + torch.randn_like(mean) * torch.exp(0.5 * spread) if self.training else mean
-        return self.tell(torch.tanh(self.unfold(hidden))), mean, spread
+        unfolded = torch.tanh(self.unfold(hidden))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.rounded):
+            told = self.tell(unfolded)
+        return told.float(), mean, spread

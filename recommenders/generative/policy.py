@@ -48,11 +48,11 @@ class Generative(Learned):
 
     An item's name begins with `levels` codes of what it is like by its `features`: of `codes` clusters each, found by
     the `quantiser`; `disambiguation` then tells items of one name apart, by a token of their own, by a digit, or by
-    another code (see `ItemTokenizer`). A page holds the items of the best beams, `beams` of them at least; no item can come that the catalogue does not hold, that
-    is left out, or that stands on the page already. With `grades` a history tells how each item was taken, and a
-    session's disliked and passed items stand in it too. With `users` a user's own tokens stand before the history,
-    unless nothing was known of him; the `quantiser` 'dual' learns both together (see `DualTokenizer`), and 'titles'
-    names items by the words of their titles.
+    another code (see `ItemTokenizer`). A page holds the items of the best beams, `beams` of them at least; no item can
+    come that the catalogue does not hold, that is left out, or that stands on the page already. With `grades` a history
+    tells how each item was taken, and a session's disliked and passed items stand in it too. With `users` a user's own
+    tokens stand before the history, unless nothing was known of him; the `quantiser` 'dual' learns both together (see
+    `DualTokenizer`), and 'titles' names items by the words of their titles.
 
     What comes next is told `among` the tokens of its own level of items, as it is when pages are written; or, as titles
     are, among the whole vocabulary.

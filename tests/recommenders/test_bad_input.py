@@ -119,7 +119,7 @@ NUMBERS = {
     "calibration",
 }
 NUMBERS |= {"shrink", "modesty", "k1", "b"}
-OTHERS = {"seed", "loss", "model", "encoder", "pretrained", "identities", "options", "truth"}
+OTHERS = {"seed", "loss", "precision", "model", "encoder", "pretrained", "identities", "options", "truth"}
 OWN = [Ease, ItemKNN, BPR, IALS, LightGCN, MultVAE, SASRec, UniSRec, VQRec, BM25, TfIdf]
 
 
@@ -145,6 +145,7 @@ def test_every_option_is_told_where_it_is_no_number(kind: type[Recommender]):
         (SASRec, {"dimensions": 10, "heads": 4}, "the first must be a multiple of the second"),
         (LightGCN, {"temperature": 0}, "temperature is 0; it must be a number, above 0"),
         (LightGCN, {"loss": "hinge"}, "no loss 'hinge'; there are softmax, bpr"),
+        (MultVAE, {"precision": "half"}, "no precision 'half'; there are float32, bfloat16"),
         (Ease, {"regularisation": 0}, "regularisation is 0; it must be a number, above 0"),
         (UniSRec, {"encoder": "dreams"}, "no encoder 'dreams'; there are tfidf, sentences"),
         (UniSRec, {"epochs": 0}, "epochs is 0 and there is nothing pretrained"),
