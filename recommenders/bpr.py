@@ -9,6 +9,7 @@ from simenv.options import check_number, check_whole
 from simenv.store import Arrays
 
 from .factors import Factors, Parts
+from .learned import falling
 from .moves import learn_moves
 from .recommender import seen_matrix
 
@@ -63,7 +64,7 @@ class BPR(Factors):
         seen = self._seen
         owners = np.repeat(np.arange(seen.shape[0], dtype=np.int32), np.diff(seen.indptr))
         order = stream(self.seed, "bpr order", number).permutation(seen.nnz)
-        rate = self.learning_rate * (1 - 0.9 * number / self.epochs)
+        rate = falling(self.learning_rate, number, self.epochs)
         total = _epoch(
             owners,
             seen.indices,

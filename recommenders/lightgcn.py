@@ -20,6 +20,7 @@ from simenv.store import Arrays
 from .adam import Adam
 from .bpr import is_among
 from .factors import Factors, Parts
+from .learned import falling
 from .recommender import seen_matrix
 
 Sides: TypeAlias = tuple[FloatArray, FloatArray]  # users' vectors [U, D] and items' [I, D]
@@ -86,7 +87,7 @@ class LightGCN(Factors):
         graph = self._graph
         rng = stream(self.seed, "lightgcn", number)
         order = rng.permutation(len(graph.owners))
-        rate = self.learning_rate * (1 - 0.9 * number / self.epochs)
+        rate = falling(self.learning_rate, number, self.epochs)
         losses = []
         for first in range(0, len(order), self.batch_size):
             rows = order[first : first + self.batch_size]

@@ -11,9 +11,9 @@ from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.options import check_choice, check_number, check_whole
 from simenv.store import Arrays
-from simenv.torches import hold_memory, kept_progress, resume_progress
+from simenv.torches import hold_memory, kept_progress, resume_progress, set_rate
 
-from .learned import Learned
+from .learned import Learned, falling
 from .recommender import seen_matrix
 
 import torch  # isort: skip  (after torches, which says how to install it)
@@ -25,7 +25,8 @@ class MultVAE(Learned):
     """Reads a history, this session included, and scores all items by how well they would complete it.
 
     The pull of the hidden numbers toward the normal distribution grows over the first half of the epochs, to
-    `pull` at most: enough to generalise, too little to forget. The learning rate falls evenly to a tenth over them all.
+    `pull` at most: enough to generalise, too little to forget. The learning rate falls evenly to a tenth over all of
+    them.
 
     With the `precision` 'bfloat16' the scores of all items, by far the most work, are learnt from rounded products:
     half the time on a processor that knows such numbers, more on one that does not. Recommending is as exact as ever.
@@ -79,8 +80,7 @@ class MultVAE(Learned):
     def epoch(self, number: int) -> float:
         """Take a step for each batch of histories."""
         rng = stream(self.seed, "multvae", number)
-        for group in self._optimiser.param_groups:
-            group["lr"] = self.learning_rate * (1 - 0.9 * number / self.epochs)
+        set_rate(self._optimiser, falling(self.learning_rate, number, self.epochs))
         order = rng.permutation(self._seen.shape[0])
         batches = -(-len(order) // self.batch_size)
         self._network.train()

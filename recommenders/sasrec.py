@@ -12,9 +12,9 @@ from simenv.errors import SimenvError
 from simenv.options import check_choice, check_number, check_whole
 from simenv.pages import EMPTY
 from simenv.store import Arrays
-from simenv.torches import hold_memory, kept_progress, resume_progress
+from simenv.torches import hold_memory, kept_progress, resume_progress, set_rate
 
-from .learned import Learned
+from .learned import Learned, falling
 from .recommender import fame_of
 from .sequences import stretches
 from .transformer import Trunk, read_histories
@@ -113,8 +113,7 @@ class SASRec(Learned):
     def epoch(self, number: int) -> float:
         """Take a step for each batch of like-long stretches."""
         rng = stream(self.seed, "sasrec", number)
-        for group in self._optimiser.param_groups:
-            group["lr"] = self.learning_rate * (1 - 0.9 * number / self.epochs)
+        set_rate(self._optimiser, falling(self.learning_rate, number, self.epochs))
         total, places = 0.0, 0
         self._network.train()
         with torch.random.fork_rng(devices=[]):

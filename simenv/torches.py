@@ -34,6 +34,12 @@ def resume_progress(network: nn.Module, optimiser: torch.optim.Optimizer, arrays
     optimiser.load_state_dict(optimiser.state_dict() | {"state": memory})
 
 
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Learn at this rate from here on."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
 def hold_memory() -> None:
     """Ask the C library to keep big blocks rather than hand each back: a third of a step may go into that."""
     try:

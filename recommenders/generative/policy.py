@@ -16,7 +16,7 @@ from simenv.language.rows import TokenRows
 from simenv.options import check_choice, check_number, check_whole
 from simenv.pages import EMPTY, Grade
 from simenv.store import Arrays
-from simenv.torches import hold_memory, kept_progress, resume_progress
+from simenv.torches import hold_memory, kept_progress, resume_progress, set_rate
 
 from ..learned import Learned
 from .answering import answer, search
@@ -213,8 +213,7 @@ class Generative(Learned):
     def epoch(self, number: int) -> float:
         """Take a step for each batch of like-long stretches."""
         rng = stream(self.seed, "generative", number)
-        for group in self._optimiser.param_groups:
-            group["lr"] = self.learning_rate * (0.1 + 0.9 * (1 + np.cos(np.pi * number / self.epochs)) / 2)
+        set_rate(self._optimiser, self.learning_rate * (0.1 + 0.9 * (1 + np.cos(np.pi * number / self.epochs)) / 2))
         total, count = 0.0, 0
         self._network.train()
         with torch.random.fork_rng(devices=[]):

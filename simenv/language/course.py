@@ -13,7 +13,7 @@ from simenv.chance import key
 from simenv.errors import SimenvError, StoreError
 from simenv.options import check_number, check_whole
 from simenv.store import Arrays, read_state, write_state
-from simenv.torches import hold_memory
+from simenv.torches import hold_memory, set_rate
 from simenv.training import Clock, Epoch
 
 import torch  # isort: skip  (after torches, which says how to install it)
@@ -169,8 +169,7 @@ class Course(Generic[Batch]):
             torch.manual_seed(int(key(self.seed, "course", number) >> np.uint64(1)))
             for step, batch in enumerate(self.task.batches(number)):
                 rate = self.pace.rate(number * steps + step, self.pace.epochs * steps)
-                for group in self.optimiser.param_groups:
-                    group["lr"] = rate
+                set_rate(self.optimiser, rate)
                 loss, size = self.task.loss(batch)
                 self.optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
