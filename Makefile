@@ -8,7 +8,7 @@ DEMO := runs/demo
 
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --no-compile -e '.[dev]'
+	$(BIN)/python -m pip install -q --no-compile -e '.[dev,full]'
 	touch $@
 
 $(VENV)/.core: pyproject.toml
@@ -17,13 +17,14 @@ $(VENV)/.core: pyproject.toml
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.done
-	$(BIN)/python -m pip install -q --no-compile -e '.[dev,bench]'
+	$(BIN)/python -m pip install -q --no-compile -e '.[dev,full,bench]'
 	touch $@
 
 demo: $(VENV)/.core
 	rm -rf $(DEMO)
 	$(BIN)/simenv run quickstart --out $(DEMO)
 
+test: export SIMENV_ALL_EXTRAS = 1
 test: $(VENV)/.done
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 	$(BIN)/python -m pytest -m slow

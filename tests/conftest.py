@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 import yaml
+from optional_packages import pytest_make_collect_report, pytest_runtest_makereport
 
 from simenv.films import World, films_world
 from simenv.rundir import RunDir
 from simenv.scenarios.runner import run
 from simenv.scenarios.scenario import Scenario
 from simenv.splits import Split, leave_one_out
+
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
 
 TINY = {
     "name": "tiny",

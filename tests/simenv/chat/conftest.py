@@ -6,14 +6,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from simenv.chat.compatible import Compatible
-from simenv.chat.direct import Direct
-from simenv.chat.endpoint import Endpoint
 from simenv.chat.model import Message, Question
+
+if TYPE_CHECKING:
+    from simenv.chat.direct import Direct
+    from simenv.chat.endpoint import Endpoint
 
 PROXIES = [name for scheme in ("http", "https", "all", "no") for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper())]
 
@@ -41,15 +42,21 @@ def server(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
     server.stop()
 
 
-@pytest.fixture(params=[Direct, Compatible], ids=["direct", "compatible"])
-def made(request: pytest.FixtureRequest, server: Any) -> Callable[..., Endpoint[Any]]:
+@pytest.fixture(params=["direct", "compatible"])
+def made(request: pytest.FixtureRequest, server: Any) -> "Callable[..., Endpoint[Any]]":
     """Return a maker of models that ask the server, on either path."""
-    return lambda **options: request.param(options.pop("model", "scripted"), server.url, **{"timeout": 5.0} | options)
+    from simenv.chat.compatible import Compatible
+    from simenv.chat.direct import Direct
+
+    client: Any = {"direct": Direct, "compatible": Compatible}[request.param]
+    return lambda **options: client(options.pop("model", "scripted"), server.url, **{"timeout": 5.0} | options)
 
 
 @pytest.fixture
-def direct(server: Any) -> Callable[..., Direct]:
+def direct(server: Any) -> "Callable[..., Direct]":
     """Return a maker of models that ask the server on the direct path."""
+    from simenv.chat.direct import Direct
+
     return lambda **options: Direct(options.pop("model", "scripted"), server.url, **{"timeout": 5.0} | options)
 
 
