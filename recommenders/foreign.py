@@ -4,7 +4,7 @@ import difflib
 import importlib
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -14,12 +14,13 @@ from scipy import sparse
 from simenv.arrays import FloatArray
 from simenv.context import Context
 from simenv.errors import MissingExtra, SimenvError
+from simenv.plugins import load_plugin
 
 from .recommender import WHISPER
 
 
-def find_model(library: str, name: str, known: Mapping[str, str]) -> Any:
-    """Return one of the library's models by its name, or a stranger's by `package.module:Name`."""
+def find_model(library: str, name: str, known: Mapping[str, str], methods: Sequence[str]) -> Any:
+    """Return one of the library's models by its name, or another class with these methods by `package.module:Name`."""
     if name not in known and ":" not in name:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -27,17 +28,18 @@ def find_model(library: str, name: str, known: Mapping[str, str]) -> Any:
             f"{library} has no model '{name}' here; there are {', '.join(known)},"
             f" or another of its kind as package.module:Name{hint}"
         )
-    module, _, kind = name.partition(":") if ":" in name else (known[name], "", name)
     try:
         importlib.import_module(library)
     except ModuleNotFoundError as error:
         if error.name != library:
-            raise SimenvError(f"{library} is installed, but cannot be imported ({error})") from None
+            raise SimenvError(f"{library} is installed, but cannot be imported ({error})") from error
         raise MissingExtra(f"a model of {library}", library) from None
+    if ":" in name:
+        return load_plugin(name, f"model of {library}", methods)
     try:
-        return getattr(importlib.import_module(module), kind)
+        return getattr(importlib.import_module(known[name]), name)
     except (ImportError, AttributeError) as error:
-        raise SimenvError(f"{library}'s {kind} cannot be imported ({error})") from None
+        raise SimenvError(f"{library}'s {name} cannot be imported ({error})") from error
 
 
 @contextmanager
@@ -63,10 +65,10 @@ def making(library: str, name: str, options: Mapping[str, Any]) -> Iterator[None
     try:
         yield
     except SimenvError as error:
-        raise SimenvError(f"{library}'s {name}: {error}") from None
+        raise SimenvError(f"{library}'s {name}: {error}") from error
     except Exception as error:  # a stranger's class may fail in any way
         told = ", ".join(f"{key}: {value}" for key, value in options.items()) or "none"
-        raise SimenvError(f"{library}'s {name} does not take these options ({told}): {error}") from None
+        raise SimenvError(f"{library}'s {name} does not take these options ({told}): {error}") from error
 
 
 def by_items(context: Context, weights: sparse.csr_array | FloatArray) -> FloatArray:

@@ -121,7 +121,7 @@ class FromImplicit(Recommender):
 
     def _made(self, **fixed: Any) -> Any:
         """Return the model, not yet fitted."""
-        maker = find_model("implicit", self.model, MODELS)
+        maker = find_model("implicit", self.model, MODELS, ("fit", "recommend"))
         ours = {"random_state": self.seed, "use_gpu": False}
         if self.model in BY_LUCK:
             ours["num_threads"] = 1

@@ -143,7 +143,7 @@ class FromLensKit(Recommender):
 
     def _made(self) -> Any:
         """Return the scorer, not yet trained."""
-        maker = find_model("lenskit", self.model, MODELS)
+        maker = find_model("lenskit", self.model, MODELS, ("train", "config_class"))
         with making("lenskit", self.model, self.options):
             _check_options(maker, self.options)
             return maker(**self.options)

@@ -148,7 +148,7 @@ class FromRecTools(Recommender):
 
     def _made(self) -> Any:
         """Return the model, not yet fitted."""
-        maker = find_model("rectools", self.model, MODELS)
+        maker = find_model("rectools", self.model, MODELS, ("fit", "recommend", "from_config"))
         with making("rectools", self.model, self.options), _quiet(), one_blas_thread():
             if not hasattr(maker, "from_config"):  # what stands there in its place
                 raise SimenvError("it needs more than is installed; pip install 'rectools[torch]' brings it")

@@ -28,13 +28,23 @@ app = typer.Typer(
 )
 app.add_typer(data_commands.app, name="data", help="List, describe, import and check data sets.")
 app.add_typer(cache_commands.app, name="cache", help="List or clear the fitted policies that are kept.")
+AllowCode = Annotated[
+    bool,
+    typer.Option("--allow-code", help="Import what the folder of a run or training names as package.module:Name."),
+]
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder.", metavar="DIR")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Fit every policy anew, whatever lies in the cache.")]
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False) -> None:
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+) -> None:
     """A wind tunnel for recommenders: simulated users browse pages of recommendations."""
+    from simenv.plugins import importing
+
+    context.with_resource(importing(allowed=False))  # a command that takes a scenario opens up for that alone
     if version:
         print(f"simenv {__version__}")
         raise typer.Exit
@@ -59,26 +69,29 @@ def run(
     only_estimate: Annotated[
         bool, typer.Option("--estimate", help="Only say how many calls, tokens and how much money it takes at most.")
     ] = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Run a scenario: every policy before the same users, then metrics and a report."""
     from .progress import watching
     from .runner import run as run_scenario
-    from .scenario import homeless, read_scenario
+    from .scenario import code_of, homeless, read_scenario
 
     changes = [*(settings or []), *([f"seeds=[{seed}]"] if seed is not None else [])]
     chosen = read_scenario(scenario, [*changes, *(["fidelity=false"] if no_fidelity else [])])
     if only_estimate:
         from .estimate import estimate
 
-        print(estimate(chosen).words())
+        with code_of(scenario, allow_code=allow_code):
+            print(estimate(chosen).words())
         return
     folder = out or Path("runs") / chosen.name
     words = ["simenv", "run", scenario, *(word for change in changes for word in ("--set", change))]
     words += ["--no-fidelity"] if no_fidelity else []
     words += ["--replay", str(replay)] if replay else []
+    words += ["--allow-code"] if allow_code else []
     words += ["--out", str(out)] if out else []
     try:
-        with watching() as watch:
+        with watching() as watch, code_of(scenario, allow_code=allow_code):
             told = homeless(shlex.join(words))
             result = run_scenario(chosen, folder, resume=resume, fresh=fresh, replay=replay, command=told, watch=watch)
     except KeyboardInterrupt:
@@ -105,12 +118,13 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Its folder; evals/NAME unless told.")] = None,
     fresh: Fresh = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Measure policies against held-out rows: full ranking under a protocol that stands beside every figure."""
     from .evaluation import evaluate as evaluate_policies
     from .evaluation import read_evaluation
     from .progress import watching
-    from .scenario import homeless
+    from .scenario import code_of, homeless
 
     given = {
         "policies": policies,
@@ -128,7 +142,7 @@ def evaluate(
     words = ["simenv", "evaluate", source, *words, *(word for one in settings or [] for word in ("--set", one))]
     words += ["--out", str(out)] if out else []
     try:
-        with watching() as watch:
+        with watching() as watch, code_of(source, allow_code=allow_code):
             evaluate_policies(question, folder, fresh=fresh, command=homeless(shlex.join(words)), watch=watch)
     except KeyboardInterrupt:
         same = "the same command without --fresh" if fresh else "the same command"
@@ -166,11 +180,12 @@ def personas(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the scenario.")
     ] = None,
+    allow_code: AllowCode = False,
 ) -> None:
     """Show who the agents are: a line of JSON for each persona."""
     from .interview import personas_of
 
-    for told in personas_of(source, settings or [], user):
+    for told in personas_of(source, settings or [], user, allow_code=allow_code):
         print(told)
 
 
@@ -181,11 +196,12 @@ def ask(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     policy: Annotated[str | None, typer.Option(help="After which policy; the first unless told.")] = None,
     seed: Annotated[int | None, typer.Option(help="After which seed; the first unless told.")] = None,
+    allow_code: AllowCode = False,
 ) -> None:
     """Ask an agent of a finished run, with all that the session left in its memory."""
     from .interview import interview
 
-    print(interview(folder, user, question, policy, seed))
+    print(interview(folder, user, question, policy, seed, allow_code=allow_code))
 
 
 @app.command()
@@ -317,6 +333,7 @@ def fidelity(
     calls: Annotated[int | None, typer.Option(help="Ask a language model for at most so many answers.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write fidelity.json into this folder as well.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure anew, whatever lies in the cache.")] = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Hold a population's users against real ones: eight tests, each with intervals and a verdict."""
     from rich.console import Console
@@ -328,7 +345,7 @@ def fidelity(
 
     changes = [*(settings or []), *([f"fidelity.calls={calls}"] if calls is not None else [])]
     with watching() as watch:
-        found = measure_fidelity(source, changes, out=out, fresh=fresh, watch=watch)
+        found = measure_fidelity(source, changes, out=out, fresh=fresh, allow_code=allow_code, watch=watch)
     console = Console(highlight=False)
     console.print(fidelity_line(found), "", fidelity_table(found, console.width), sep="\n")
 
@@ -352,6 +369,7 @@ def distil(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the scenario.")
     ] = None,
+    allow_code: AllowCode = False,
 ) -> None:
     """Teach a small language model to answer pages as others did, for agents that cost nothing."""
     from rich.console import Console
@@ -363,7 +381,9 @@ def distil(
 
     how = dict(assigned("--with", option, "dimensions=96") for option in options or [])
     how |= {} if epochs is None else {"epochs": epochs}
-    with watching() as watch:
+    from .scenario import code_of
+
+    with watching() as watch, code_of(source, allow_code=allow_code):
         found = teach(
             source, out, settings=settings or [], pages=pages, checkpoint=checkpoint, schooling=how, watch=watch
         )
@@ -380,6 +400,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
     fresh: Fresh = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Teach a generative policy stage by stage, from itself and from simulated users, and see what each stage did."""
     from rich.console import Console
@@ -387,13 +408,15 @@ def train(
     from simenv.reports.training import training_table
 
     from .progress import watching
+    from .scenario import code_of
     from .training import read_training
     from .training import train as go_through
 
     chosen = read_training(training, settings or [])
     folder = out or Path("trainings") / chosen.name
     try:
-        with watching() as watch:
+        # What a training that stands holds may be another's: with --resume its policies are loaded.
+        with watching() as watch, code_of(folder if resume else training, allow_code=allow_code):
             told = go_through(chosen, folder, resume=resume, fresh=fresh, watch=watch)
     except KeyboardInterrupt:
         print(f"\nstopped; go on with the same command and --resume ({folder})", file=sys.stderr)
@@ -411,10 +434,12 @@ def list_names(
     from rich.console import Console
 
     from .listed import all_names, what_it_takes
+    from .scenario import code_of
 
     console = Console(highlight=False)
-    for part in all_names() if name is None else what_it_takes(name):
-        console.print(part)
+    with code_of(""):
+        for part in all_names() if name is None else what_it_takes(name):
+            console.print(part)
 
 
 def _show(result: "RunDir") -> None:
@@ -450,7 +475,6 @@ def _show_evaluation(folder: Path) -> None:
 
 def main() -> None:
     """Run the command line; an error that a user can mend is a sentence and exit code 2."""
-    sys.path.insert(0, "")  # a policy of one's own may lie beside the scenario
     try:
         app()
     except SimenvError as error:

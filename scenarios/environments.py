@@ -13,7 +13,7 @@ from simenv.population import Population
 from simenv.seats import Seating
 
 from .names import build
-from .scenario import Scenario, read_scenario, scenario_of
+from .scenario import Scenario, code_of, read_scenario, scenario_of
 from .stage import set_stage
 
 DEFAULT = {"name": "page", "dataset": {"name": "films"}, "policies": ["random"]}
@@ -63,7 +63,8 @@ def cast(settings: dict[str, Any]) -> tuple[Dataset, Population, dict[str, Any]]
         rest = {name: getattr(scenario, name) for name in told} | rest
     else:
         scenario = scenario_of(DEFAULT | changes)
-    dataset, population = _fitted(scenario.model_copy(update={"users": None}).model_dump_json())
+    with code_of("" if source is None else source):
+        dataset, population = _fitted(scenario.model_copy(update={"users": None}).model_dump_json())
     return dataset, population, rest
 
 

@@ -30,12 +30,13 @@ from simenv.fidelity.battery import answers_a_user, battery
 from simenv.fidelity.bench import Bench, lists_of
 from simenv.fidelity.results import limits_of, worst
 from simenv.fidelity.runlog import review_log
+from simenv.plugins import load_plugin
 from simenv.population import Closing, Population, Telling
 from simenv.rundir import RunDir
 
 from .fitted import cache_home, fitted
 from .manifest import versions
-from .names import build, find, load
+from .names import build, find
 from .scenario import Named, Scenario
 from .stage import Stage
 from .steps import Step, Watcher
@@ -152,7 +153,7 @@ def _code(kind: type) -> str:
     folders = {ground, ground / "fidelity", Path(__file__).parent}
     with suppress(TypeError):
         folders.add(Path(inspect.getfile(kind)).parent)
-    folders |= {Path(inspect.getfile(load(find("policy", name).path, "policy"))).parent for name in YARDSTICKS}
+    folders |= {Path(inspect.getfile(load_plugin(find("policy", name).path, "policy"))).parent for name in YARDSTICKS}
     digest = hashlib.blake2b(digest_size=16)
     for folder in sorted(folders):
         for file in sorted(folder.glob("*.py")):

@@ -11,7 +11,7 @@ from simenv.rundir import RunDir
 from .fidelity import FIDELITY, brief, measured, why_not, with_log
 from .names import build
 from .runner import answers_of
-from .scenario import Scenario, read_scenario
+from .scenario import Scenario, code_of, read_scenario
 from .stage import set_stage
 from .steps import Watcher
 
@@ -22,16 +22,21 @@ def fidelity(
     *,
     out: Path | None = None,
     fresh: bool = False,
+    allow_code: bool = False,
     watch: Watcher = lambda _: None,
 ) -> dict[str, Any]:
-    """Return what the battery finds of the population of a scenario, or of a run, into whose folder it is written."""
+    """Return what the battery finds of the population of a scenario, or of a run, into whose folder it is written.
+
+    Code that a run names is imported with `allow_code` alone.
+    """
     folder = Path(source)
     is_run = (folder / "scenario.yaml").is_file()
     scenario = read_scenario(str(folder / "scenario.yaml") if is_run else source, settings)
     if not scenario.fidelity.measure:
         part = scenario.fidelity.model_copy(update={"measure": True})
         scenario = scenario.model_copy(update={"fidelity": part})
-    found = _found(scenario, folder if is_run else out or Path("runs") / scenario.name, fresh, watch)
+    with code_of(source, allow_code=allow_code):
+        found = _found(scenario, folder if is_run else out or Path("runs") / scenario.name, fresh, watch)
     if is_run and not settings:
         keep(RunDir.open(folder), found)
     if out is not None:

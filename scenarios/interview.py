@@ -15,16 +15,20 @@ from simenv.rundir import PERSONAS, RunDir
 
 from .names import build
 from .runner import answers_of
-from .scenario import Scenario, read_scenario
+from .scenario import Scenario, code_of, read_scenario
 from .stage import Stage, set_stage
 
 
-def personas_of(source: str, settings: Sequence[str] = (), user: str | None = None) -> Iterator[str]:
+def personas_of(
+    source: str, settings: Sequence[str] = (), user: str | None = None, *, allow_code: bool = False
+) -> Iterator[str]:
     """Yield the personas of a scenario's or a run's agents, or of one user, each as a line of JSON.
 
-    A run holds its own; those of a scenario are made anew, by its model if they are to be written.
+    A run holds its own; those of a scenario are made anew, by its model if they are to be written. Code that a run
+    names is imported with `allow_code` alone.
     """
-    stage, population = _agents(_scenario(source, settings), None)
+    with code_of(source, allow_code=allow_code):
+        stage, population = _agents(_scenario(source, settings), None)
     users = stage.users.tolist() if user is None else [_index(stage, user)]
     try:
         if user is not None:
@@ -35,17 +39,26 @@ def personas_of(source: str, settings: Sequence[str] = (), user: str | None = No
         population.close()
 
 
-def interview(folder: Path, user: str, question: str, policy: str | None = None, seed: int | None = None) -> str:
+def interview(
+    folder: Path,
+    user: str,
+    question: str,
+    policy: str | None = None,
+    seed: int | None = None,
+    *,
+    allow_code: bool = False,
+) -> str:
     """Return what an agent of a finished run says, with all that the session left in its memory.
 
-    After the first policy and the first seed unless told.
+    After the first policy and the first seed unless told. Code that the run names is imported with `allow_code` alone.
     """
     result = RunDir.open(folder)
     scenario = _scenario(str(folder), [])
     label = policy or scenario.policies[0].label
     if label not in [one.label for one in scenario.policies]:
         raise RunError(f"--policy {label}: the run has {', '.join(one.label for one in scenario.policies)}")
-    stage, population = _agents(scenario, folder)
+    with code_of(folder, allow_code=allow_code):
+        stage, population = _agents(scenario, folder)
     index = _index(stage, user)
     number = scenario.seeds[0] if seed is None else seed
     try:

@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from simenv.errors import ScenarioError
+from simenv.plugins import load_plugin
 from simenv.readers import imported
 from simenv.store import parameters_of
 
-from .names import find, known_names, load
+from .names import find, known_names
 from .scenario import SHIPPED, shipped
 from .told import parse
 
@@ -58,11 +59,8 @@ def what_it_takes(name: str) -> Iterator[RenderableType]:
         hint = f"; did you mean '{near[0]}'?" if near else "; `simenv list` names them all"
         raise ScenarioError(f"no policy or population '{name}'{hint}")
     entry = find(kind, name)
-    maker = load(entry.path, kind)
-    try:
-        taken = [one for one in parameters_of(maker).values() if one.name not in LENT]
-    except (TypeError, ValueError):
-        raise ScenarioError(f"{kind} '{name}': {entry.path} is not a class that makes one") from None
+    maker = load_plugin(entry.path, kind)
+    taken = [one for one in parameters_of(maker).values() if one.name not in LENT]
     for paragraph in (inspect.getdoc(maker) or entry.about).split("\n\n"):
         yield Text(" ".join(paragraph.split()))
         yield ""

@@ -1,7 +1,6 @@
-"""The names a user may type. A stranger's is `package.module:Name`, or comes by an entry point."""
+"""The names a user may type. A plug-in is `package.module:Name`, or comes by an entry point."""
 
 import difflib
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from simenv.agents.mixture import Member
 from simenv.errors import ScenarioError, SimenvError
+from simenv.plugins import GROUPS, load_plugin
 from simenv.store import options_of
 
 
@@ -64,7 +64,6 @@ POPULATIONS = {
     "replay": Name("simenv.agents.replay:ReplayPopulation", "answers from held-out logged interactions", ("held_out",)),
 }
 TABLES = {"policy": POLICIES, "population": POPULATIONS}
-GROUPS = {"policy": "simenv.policies", "population": "simenv.populations"}
 
 
 def known_names(kind: str) -> dict[str, Name]:
@@ -83,25 +82,22 @@ def build(kind: str, name: str, options: Mapping[str, Any], gifts: Mapping[str, 
     the held-out rows.
     """
     entry = find(kind, name)
-    maker = load(entry.path, kind)
+    maker = load_plugin(entry.path, kind)
     lent = {}
     for gift in entry.takes or _wanted_gifts(kind, maker, gifts):
         if gifts.get(gift) is None:
             raise ScenarioError(f"{kind} '{name}' needs a data set whose {gift.replace('_', '-')} is known")
         lent[gift] = gifts[gift]
     lent |= {gift: gifts[gift] for gift in entry.takes_if_there if gift in gifts}
-    try:
-        taken = [option for option in options_of(maker) if option not in lent]
-    except (TypeError, ValueError):
-        raise ScenarioError(f"{kind} '{name}': {entry.path} is not a class that makes one") from None
+    taken = [option for option in options_of(maker) if option not in lent]
     if entry.members in options:
         options = dict(options) | {entry.members: _members(kind, name, options[entry.members], gifts)}
     try:
         return maker(**lent, **options)
     except SimenvError as error:
-        raise ScenarioError(f"{kind} '{name}': {error}") from None
-    except Exception as error:  # a stranger's class may fail in any way
-        raise ScenarioError(f"{kind} '{name}': {error}; it takes {', '.join(taken) or 'no options'}") from None
+        raise ScenarioError(f"{kind} '{name}': {error}") from error
+    except Exception as error:  # a plug-in's class may fail in any way
+        raise ScenarioError(f"{kind} '{name}': {error}; it takes {', '.join(taken) or 'no options'}") from error
 
 
 def _members(kind: str, name: str, parts: Any, gifts: Mapping[str, object]) -> list[Member]:
@@ -144,15 +140,3 @@ def find(kind: str, name: str) -> Name:
             f" or a class of your own as package.module:Name{hint}"
         )
     return known[name]
-
-
-def load(path: str, kind: str) -> Any:
-    """Return the class at `package.module:Name`."""
-    module, _, name = path.partition(":")
-    try:
-        found = importlib.import_module(module)
-    except Exception as error:  # a stranger's module may fail in any way
-        raise ScenarioError(f"{kind} '{path}': cannot import {module} ({type(error).__name__}: {error})") from None
-    if not hasattr(found, name):
-        raise ScenarioError(f"{kind} '{path}': module {module} has no {name}")
-    return getattr(found, name)

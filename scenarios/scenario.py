@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,10 +13,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from simenv.errors import ScenarioError, SimenvError
 from simenv.fidelity.battery import check_tests
 from simenv.fidelity.results import limits_of
+from simenv.plugins import importing
 
 from .told import Part, Told
 
 SHIPPED = Path(__file__).parent / "files"
+RESULTS = ("manifest.json", "training.json")  # by which a folder is known for that of a run or a training
 SPLITS = ("leave-one-out", "time", "published")
 
 
@@ -199,6 +202,20 @@ def told_of(source: str, folder: Path = SHIPPED, what: str = "scenario") -> Told
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ScenarioError(f"{source}: no such {what} file; shipped {what}s are {', '.join(known)}{hint}")
     return Told.read(path, source if path == Path(source) else path.name)
+
+
+def code_of(source: str | Path, *, allow_code: bool = False) -> AbstractContextManager[None]:
+    """Return a `with` block in which names of the form `package.module:Name` are those of this source.
+
+    A scenario's file may name modules that lie beside it. The folder of a run or of a training may be another's, so its
+    names are admitted only with `allow_code`; their modules are then looked for in the working directory, as those of
+    names typed on the command line are.
+    """
+    path = Path(source)
+    signs = [path / "scenario.yaml", *(path.parent / name for name in RESULTS if path.is_file())]
+    if any(sign.is_file() for sign in signs):
+        return importing(allowed=allow_code, folders=[Path()])
+    return importing(allowed=True, folders=[path.parent if path.is_file() else Path()])
 
 
 def scenario_of(values: Mapping[str, Any]) -> Scenario:

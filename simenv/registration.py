@@ -1,14 +1,18 @@
 """Registers `simenv/Page-v0` with Gymnasium, now or as soon as Gymnasium is imported.
 
-Gymnasium takes longer to import than the whole command line, and most commands need none of it.
+Gymnasium takes longer to import than the whole command line, and most commands need none of it. This module imports
+nothing but `sys` by itself: `python -m simenv` comes by here before it can leave the working directory out of its path.
 """
 
-import importlib.util
+from __future__ import annotations
+
 import sys
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 REGISTRY = "gymnasium.envs.registration"
 
@@ -30,7 +34,7 @@ def _register(gymnasium: ModuleType) -> None:
         )
 
 
-class _Waiting(MetaPathFinder):
+class _Waiting:
     """Lets Gymnasium's registry be found as ever, and registers once it is there."""
 
     def find_spec(
@@ -41,8 +45,10 @@ class _Waiting(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != REGISTRY:
             return None
+        from importlib.util import find_spec
+
         sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        spec = find_spec(fullname)
         if spec is None or spec.loader is None:
             return spec
         load = spec.loader.exec_module

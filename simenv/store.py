@@ -1,6 +1,5 @@
 """Fitted policies on disk: arrays as safetensors, the rest as JSON, never a pickle."""
 
-import importlib
 import inspect
 import json
 import shutil
@@ -15,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from . import __version__
-from .errors import SimenvError, StoreError
+from .errors import ScenarioError, SimenvError, StoreError
+from .plugins import load_plugin
 from .policy import Policy
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
@@ -87,22 +87,23 @@ def save_policy(policy: Policy, folder: Path, **facts: Any) -> None:
 def load_policy(folder: Path) -> Any:
     """Return the policy that was saved in a folder; it recommends what the saved one did.
 
-    The module that the folder names is imported, as a scenario's `package.module:Name` is: load what you trust.
+    A class that is not simenv's own is imported from the module that the folder names, as a scenario's
+    `package.module:Name` is: load what you trust, or do so within `simenv.plugins.importing(allowed=False)`.
     """
     folder = Path(folder)
     about, arrays = read_state(folder)
-    module, _, name = str(about.get("policy", "")).partition(":")
     try:
-        kind = getattr(importlib.import_module(module), name)
-        if not (isinstance(kind, type) and all(hasattr(kind, part) for part in ("recommend", "state", "restore"))):
-            raise TypeError("it is no policy that can be kept")
+        kind = load_plugin(str(about.get("policy", "")), "policy", ("recommend", "state", "restore"))
+    except ScenarioError as error:
+        raise StoreError(f"{folder}: cannot make what is kept here: {error}") from error
+    try:
         policy = kind(**about.get("settings", {}))
         policy.restore(arrays)
-    except (ImportError, AttributeError, TypeError, ValueError, KeyError, RuntimeError) as error:
+    except (AttributeError, TypeError, ValueError, KeyError, RuntimeError) as error:
         raise StoreError(
             f"{folder}: cannot make '{about.get('policy')}' of what is kept here"
             f" ({type(error).__name__}: {error}); fit it again"
-        ) from None
+        ) from error
     return policy
 
 

@@ -158,7 +158,7 @@ def test_an_unknown_option_is_told_at_once():
 
 
 def test_a_class_of_ones_own_needs_vectors_or_neighbours():
-    with pytest.raises(SimenvError, match="UserDict is no model of implicit's kind"):
+    with pytest.raises(SimenvError, match="it is a class without them, and no model of implicit"):
         FromImplicit(model="collections:UserDict")
 
 

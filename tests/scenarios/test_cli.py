@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from simenv.plugins import load_plugin
 from simenv.scenarios import cli
-from simenv.scenarios.names import POLICIES, POPULATIONS, load
+from simenv.scenarios.names import POLICIES, POPULATIONS
 from simenv.store import options_of
 
 TinyFile = Callable[..., Path]
@@ -110,7 +111,8 @@ def test_every_option_of_a_name_is_listed_and_none_that_no_user_can_give(simenv:
     told = [line.split()[0] for line in simenv("list", name).out.splitlines() if line.strip()]
 
     told = told[told.index("option") + 1 :] if "option" in told else []
-    assert set(options_of(load(entry.path, ""))) - {*entry.takes, *entry.takes_if_there} <= {*told}
+    taken = options_of(load_plugin(entry.path, "policy" if name in POLICIES else "population"))
+    assert {*taken} - {*entry.takes, *entry.takes_if_there} <= {*told}
     assert not {*told} & {*entry.takes, *entry.takes_if_there}
 
 
@@ -136,7 +138,7 @@ def test_an_interrupted_run_says_how_to_go_on(simenv: Command, tiny_file: TinyFi
         (["run", "{file}", "--set", "policies.0.name=poop"], "no policy 'poop'; there are"),
         (["run", "{file}", "--set", "policies.0.name=poop"], "did you mean 'pop'?"),
         (["run", "{file}", "--set", "population=trut"], "no population 'trut'"),
-        (["run", "{file}", "--set", "policies.0=os:nowhere"], "module os has no nowhere"),
+        (["run", "{file}", "--set", "policies.0=os:nowhere"], "has no nowhere"),
         (["run", "{file}", "--set", "policies.0=nowhere.at.all:X"], "cannot import nowhere.at.all"),
         (["run", "{file}", "--set", "policies=[{name: ease, depth: 3}]"], "it takes regularisation"),
         (["run", "{file}", "--set", "population.colour=1"], "population 'truth'"),
@@ -149,7 +151,7 @@ def test_an_interrupted_run_says_how_to_go_on(simenv: Command, tiny_file: TinyFi
         (["run", "{file}", "--out", "taken/photo.jpg"], "photo.jpg"),
         (["list", "lightgnc"], "did you mean 'lightgcn'?"),
         (["list", "qqqq"], "`simenv list` names them all"),
-        (["list", "os:path"], "is not a class that makes one"),
+        (["list", "os:path"], "it is a module, and no policy"),
         (["report", "nowhere"], "no run here"),
         (["rescore", "nowhere"], "no run here"),
         (["compare", "taken", "nowhere"], "no run here"),

@@ -7,12 +7,13 @@ import pytest
 
 from simenv.agents.truth import TruthPopulation
 from simenv.errors import ScenarioError
+from simenv.plugins import load_plugin
 from simenv.policy import Policy
 from simenv.population import Population
 from simenv.recommenders.ease import Ease
 from simenv.recommenders.pop import Pop
 from simenv.scenarios import names
-from simenv.scenarios.names import POLICIES, POPULATIONS, build, known_names, load
+from simenv.scenarios.names import POLICIES, POPULATIONS, build, known_names
 
 GIFTS = {"truth": None, "held_out": None}
 
@@ -21,7 +22,7 @@ GIFTS = {"truth": None, "held_out": None}
 def test_every_name_of_the_table_is_a_class_that_keeps_the_protocol(kind: str):
     protocol = {"policy": Policy, "population": Population}[kind]
     for entry in known_names(kind).values():
-        assert issubclass(load(entry.path, kind), protocol)
+        assert issubclass(load_plugin(entry.path, kind), protocol)
 
 
 def test_the_table_names_ours_and_tells_of_them():
