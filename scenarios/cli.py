@@ -274,7 +274,7 @@ def pairs(
     policies: Annotated[str | None, typer.Option(help="From these policies' pages alone, with commas.")] = None,
     most_per_user: Annotated[int | None, typer.Option(help="At most so many rows for each user.")] = None,
     history: Annotated[int, typer.Option(help="So many items of a user's past stand in the prompt.")] = 20,
-    leaks: Annotated[str, typer.Option(help="What was held out for the same user: refuse or drop.")] = "refuse",
+    leaks: Annotated[str, typer.Option(help="Items held out for the same user: refuse, drop or keep.")] = "refuse",
     prompt: Annotated[Path | None, typer.Option(help="A prompt of your own, with {history} in it.")] = None,
     seed: Annotated[int, typer.Option(help="Of what is drawn for balance and the most per user.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,

@@ -17,7 +17,7 @@ from simenv.preferences.converting import Labels, Pairs, lists_of, some, to_labe
 from simenv.preferences.exporting import FORMATS, Export, check_place, write_rows
 from simenv.preferences.leaks import HOW, guard, leaks_of
 from simenv.preferences.records import Records
-from simenv.preferences.simulated import pages_of
+from simenv.preferences.simulated import pages_of, without_an_answer
 from simenv.preferences.wording import Wording
 from simenv.rundir import RunDir
 from simenv.splits import Split
@@ -72,7 +72,11 @@ def pairs(folder: Path, out: Path, wish: Wish, *, force: bool = False) -> Writte
     count = _write(out, export, found, wish)
     if wish.form != RECORDS:
         left_out["pages_without_a_row"] = len(records) - len(np.unique(found.rows))
-    told = _told(run, split, wish) | {"left_out": leaked | left_out}
+    if wish.leaks != "keep":
+        left_out = leaked | left_out
+    told = _told(run, split, wish) | {"left_out": without_an_answer(run, wish.policies) | left_out}
+    if wish.leaks == "keep":
+        told["held_out_and_kept"] = leaked
     card = card_of(export, found, count, told)
     return Written(out, card, write_card(out, card)[1])
 
@@ -110,7 +114,7 @@ def _check(wish: Wish, out: Path) -> None:
     if wish.form == RECORDS and out.suffix != ".parquet":
         raise SimenvError(f"{out}: records are written as .parquet")
     if wish.leaks not in HOW:
-        raise SimenvError(f"--leaks {wish.leaks}: there are {' and '.join(HOW)}")
+        raise SimenvError(f"--leaks {wish.leaks}: there are {', '.join(HOW)}")
     if wish.form in ("kto", RECORDS) and (wish.by != "grade" or wish.least_gap != 1.0):
         raise SimenvError(f"--format {wish.form}: its rows have no gap; leave out --by and --least-gap")
     if wish.form == RECORDS and (wish.balance or wish.most_per_user is not None or wish.against != "both"):

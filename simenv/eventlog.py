@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .arrays import FloatArray, GradeArray, IdArray, IntArray
+from .arrays import BoolArray, FloatArray, GradeArray, IdArray, IntArray
 from .dataset import Dataset
 from .errors import RunError
 from .pages import EMPTY, GRADE_WORDS, Turn
@@ -135,6 +135,7 @@ def _event_table(policy: str, seed: int, dataset: Dataset, turns: Sequence[Turn]
     place = full // size
     grades = np.concatenate([turn.reaction.grades for turn in turns])[order].reshape(-1)[full]
     ratings = np.concatenate([turn.reaction.ratings for turn in turns])[order].reshape(-1)[full]
+    known = np.concatenate([_known(turn) for turn in turns])[order].reshape(-1)[full]
     propensities = _propensities(turns, order)
     return pa.table(
         {
@@ -145,12 +146,19 @@ def _event_table(policy: str, seed: int, dataset: Dataset, turns: Sequence[Turn]
             "rank": (full % size).astype(np.int32),
             "item_id": _ids(dataset.catalog.ids, items[full]),
             "grade": pa.DictionaryArray.from_arrays(pa.array(grades), pa.array(GRADE_WORDS)).cast(pa.string()),
+            "known": pa.array(known),
             "rating": pa.array(ratings.astype(np.float64), from_pandas=True),
             "propensity": pa.nulls(len(full), pa.float64())
             if propensities is None
             else pa.array(propensities[full], from_pandas=True),
         }
     )
+
+
+def _known(turn: Turn) -> BoolArray:
+    """Return for each place whether its grade is the user's own answer and no guess: [B, K]."""
+    known = turn.reaction.known
+    return np.ones(turn.page.items.shape, dtype=bool) if known is None else np.asarray(known, dtype=bool)
 
 
 def _page_table(policy: str, seed: int, dataset: Dataset, turns: Sequence[Turn]) -> pa.Table:

@@ -17,7 +17,7 @@ from simenv.splits import Split
 
 from .records import NONE, Records, pair_keys
 
-HOW = ("refuse", "drop")
+HOW = ("refuse", "drop", "keep")
 NAMED = 5  # offending rows that an error names
 
 
@@ -49,11 +49,14 @@ def leaks_of(records: Records, split: Split) -> Leaks:
 
 
 def guard(records: Records, split: Split, leaks: str = "refuse") -> Records:
-    """Return the records if nothing held out is in them; else say so, or with 'drop' return them without it."""
+    """Return the records if nothing held out is in them; else say so, or with 'drop' return them without it.
+
+    With 'keep' they are returned as they are: a model that learns from them is to be tested on other data.
+    """
     if leaks not in HOW:
-        raise DataError(f"leaks {leaks}: there are {' and '.join(HOW)}")
+        raise DataError(f"leaks {leaks}: there are {', '.join(HOW)}")
     found = leaks_of(records, split)
-    if not len(found):
+    if not len(found) or leaks == "keep":
         return records
     if leaks == "refuse":
         raise DataError(refusal(records, found, split.train))
@@ -68,7 +71,8 @@ def refusal(records: Records, found: Leaks, train: Dataset) -> str:
     more = f", and {len(found) - len(told):,} more" if len(found) > len(told) else ""
     return (
         f"{len(found):,} items of the records were held out for the same user, so a model that learns from them cannot"
-        f" be tested on them: {'; '.join(told)}{more}. --leaks drop leaves them out"
+        f" be tested on them: {'; '.join(told)}{more}. --leaks drop leaves them out;"
+        " --leaks keep takes them, for a model that is tested on other data"
     )
 
 

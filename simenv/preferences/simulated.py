@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from simenv.arrays import FloatArray, GradeArray, IntArray
+from simenv.arrays import BoolArray, FloatArray, GradeArray, IntArray
 from simenv.dataset import Dataset
 from simenv.errors import DataError, RunError
 from simenv.pages import GRADE_WORDS, Grade
@@ -32,9 +32,17 @@ def simulated(
     """Return a record for each page of a run's event log.
 
     Its past are the user's training rows, then what was viewed or liked on the session's pages before.
-    `leaks` says what becomes of items that were held out for the same user: 'refuse' or 'drop'.
+    `leaks` says what becomes of items that were held out for the same user: 'refuse', 'drop' or 'keep'.
     """
     return guard(pages_of(run, split.train, window=window, policies=policies), split, leaks)
+
+
+def without_an_answer(run: RunDir, policies: Sequence[str] | None = None) -> dict[str, int]:
+    """Return how many shown items no record grades: users did not look at them, or nobody knows their answer."""
+    events = _of_policies(run, policies)
+    known = _is_known(run, events)
+    unseen = pc.equal(events["grade"].cast(pa.string()), GRADE_WORDS[Grade.UNSEEN]).to_numpy()
+    return {"items_not_looked_at": int((unseen & known).sum()), "items_with_unknown_grade": int((~known).sum())}
 
 
 def pages_of(run: RunDir, train: Dataset, *, window: int = WINDOW, policies: Sequence[str] | None = None) -> Records:
@@ -108,10 +116,18 @@ def _of_policies(run: RunDir, policies: Sequence[str] | None) -> pa.Table:
 
 def _grades(run: RunDir, events: pa.Table) -> GradeArray:
     grades = index_of(GRADE_WORDS, events["grade"].cast(pa.string()), "grade").astype(np.int8)
-    if "replay" in str(run.manifest.get("population")):
-        # A replayed user passes what their log does not tell of: nobody knows whether they would have.
-        grades[(grades == Grade.PASSED) & events["rating"].is_null().to_numpy()] = Grade.UNSEEN
+    grades[~_is_known(run, events)] = Grade.UNSEEN
     return grades
+
+
+def _is_known(run: RunDir, events: pa.Table) -> BoolArray:
+    """Return which grades are the user's own answer; a replayed user's is a guess where their log has none."""
+    if "known" not in events.column_names:
+        raise RunError(
+            f"{run.folder}: its events have no column 'known', which says whether a grade is the user's own answer;"
+            " an older simenv wrote them: run the scenario again"
+        )
+    return events["known"].to_numpy().astype(bool)
 
 
 def _confidence(run: RunDir, events: pa.Table) -> FloatArray:

@@ -1,24 +1,27 @@
 """A run's preferences go to a file that says where each row comes from, and a card that says what was left out."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from simenv.errors import DataError, RunError, SimenvError
+from simenv.pages import Grade
 from simenv.preferences.leaks import held_out_keys
 from simenv.preferences.records import Records, pair_keys
 from simenv.preferences.simulated import pages_of
 from simenv.rundir import RunDir
 from simenv.scenarios import pairs as module
 from simenv.scenarios.cli import app
-from simenv.scenarios.pairs import Wish, pairs
+from simenv.scenarios.pairs import Wish, pairs, split_of
 from simenv.scenarios.runner import run
 from simenv.splits import Split
 
@@ -147,6 +150,54 @@ def test_what_a_replayed_user_was_never_asked_is_no_rejection(tiny: Any, tmp_pat
         pairs(result.folder, tmp_path / "pairs.jsonl", DROP)
 
 
+def test_what_a_replayed_user_did_is_exported_where_its_held_out_rows_may_be_kept(tiny: Any, tmp_path: Path):
+    result = run(tiny(population="replay", policies=["oracle"], page_size=20, fidelity=False), tmp_path / "replayed")
+    written = pairs(result.folder, tmp_path / "labels.jsonl", Wish(form="kto", leaks="keep"))
+    known = result.events.filter(result.events["known"])
+    told = Counter(known["grade"].cast(pa.string()).to_pylist())
+    assert len(rows_of(written.path)) == told["liked"] + told["passed"] + told["disliked"] > 0
+    assert written.card["left_out"]["items_with_unknown_grade"] == len(result.events) - len(known)
+    assert written.card["held_out_and_kept"]["held_out_candidates"] >= len(known)  # validation rows are held out too
+
+
+def test_a_replayed_member_of_a_mixture_takes_nothing_from_the_others(tiny: Any, tmp_path: Path):
+    kinds = {"name": "mixture", "of": [{"name": "truth", "share": 0.5}, {"name": "replay", "share": 0.5}]}
+    result = run(tiny(population=kinds, fidelity=False), tmp_path / "mixed")
+    events = result.events
+    unsure = set(events.filter(pc.invert(events["known"]))["user_id"].to_pylist())
+    passed = events.filter(pc.equal(events["grade"].cast(pa.string()), "passed"))
+    others = {user for user in passed["user_id"].to_pylist() if user not in unsure}
+    assert others
+    assert unsure
+    records = Records.read(
+        pairs(result.folder, tmp_path / "all.parquet", Wish(form="records", leaks="keep")).path, split_of(result).train
+    )
+    lost = records.candidates.grades == Grade.UNSEEN
+    assert (
+        int(lost.sum())
+        == len(events)
+        - pc.sum(events["known"]).as_py()
+        + pc.sum(pc.equal(events["grade"].cast(pa.string()), "unseen")).as_py()
+    )
+
+
+@pytest.mark.parametrize("label", ["people", "replay-tuned"])
+def test_the_word_replay_in_a_name_loses_no_row(tiny: Any, tmp_path: Path, label: str):
+    population = {"name": "mixture", "of": [{"name": "truth", "label": label}]}
+    result = run(tiny(population=population, fidelity=False), tmp_path / label)
+    card = pairs(result.folder, tmp_path / f"{label}.jsonl", DROP).card
+    assert card["left_out"]["items_with_unknown_grade"] == 0
+    assert card["by_grades"]["liked over passed"] > 0
+
+
+def test_a_log_that_does_not_say_what_is_known_is_refused(tiny: Any, tmp_path: Path):
+    result = run(tiny(fidelity=False), tmp_path / "old")
+    for path in (result.folder / "events").glob("part-*"):
+        pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["known"]), path)
+    with pytest.raises(RunError, match="no column 'known'"):
+        pairs(result.folder, tmp_path / "pairs.jsonl", DROP)
+
+
 def test_a_row_is_less_sure_where_an_agents_answer_had_to_be_repaired(tiny: Any, tmp_path: Path):
     result = run(tiny(population="llm", users=20, fidelity=False), tmp_path / "asked")
 
@@ -167,7 +218,7 @@ def test_a_row_is_less_sure_where_an_agents_answer_had_to_be_repaired(tiny: Any,
     [
         (["--out", "x.csv"], "its ending says how it is written; there are .jsonl and .parquet"),
         (["--out", "x.jsonl"], "were held out for the same user"),
-        (["--out", "x.jsonl", "--leaks", "hide"], "--leaks hide: there are refuse and drop"),
+        (["--out", "x.jsonl", "--leaks", "hide"], "--leaks hide: there are refuse, drop, keep"),
         (["--out", "x.jsonl", "--format", "dpo"], "--format dpo: there are trl, plain, kto, lists, records"),
         (["--out", "x.jsonl", "--format", "records"], "records are written as .parquet"),
         (["--out", "x.jsonl", "--format", "kto", "--by", "rating"], "its rows have no gap"),
