@@ -5,11 +5,11 @@ from typing import Literal
 import numpy as np
 
 from simenv.arrays import FloatArray, IntArray
-from simenv.best import steady_product
 from simenv.chance import key, stream
 from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.options import check_choice, check_number, check_whole
+from simenv.products import product
 from simenv.store import Arrays
 from simenv.torches import hold_memory, kept_progress, resume_progress, set_rate
 
@@ -128,8 +128,8 @@ class MultVAE(Learned):
         norms = np.sqrt(np.asarray(profile.multiply(profile).sum(axis=1)).reshape(-1))
         profile.data /= np.repeat(np.maximum(norms, 1e-9), np.diff(profile.indptr)).astype(np.float32)
         found = np.tanh(profile @ self.read + self.read_offset)
-        squeezed = steady_product(found, self.squeeze) + self.squeeze_offset
-        return np.tanh(steady_product(squeezed, self.unfold) + self.unfold_offset)
+        squeezed = product(found, self.squeeze.T) + self.squeeze_offset
+        return np.tanh(product(squeezed, self.unfold.T) + self.unfold_offset)
 
     def progress(self) -> Arrays:
         """Return the weights, and the optimiser's memory of them."""

@@ -1,8 +1,7 @@
 """The best few of many scores, in compiled loops: what every policy's page ends with.
 
-A page must not depend on the batch that its user came in. Products are therefore always taken for the same number
-of users, the last few filled up: BLAS sums one shape in one order. Ties go to the lower item; an item at minus
-infinity or NaN is never chosen.
+A page must not depend on the batch that its user came in, nor on the machine: products are summed in one order
+(`products`). Ties go to the lower item; an item at minus infinity or NaN is never chosen.
 """
 
 import numba
@@ -10,8 +9,9 @@ import numpy as np
 
 from .arrays import FloatArray, IntArray
 from .pages import EMPTY
+from .products import ROWS, multiply_rows
 
-TOGETHER = 16  # users whose products are taken at once, never more or fewer
+NEVER = np.float32(-np.inf)
 
 
 def best_of(scores: FloatArray, k: int) -> IntArray:
@@ -35,32 +35,12 @@ def best_products(
     user's forbidden items begin [B + 1] and what they are; if there are candidates [B, C], all else is left out.
     A table in Fortran's order is taken as it is; another is turned first.
     """
-    count, items = len(vectors), len(table)
-    page = np.full((count, k), EMPTY, dtype=np.int32)
-    some = np.empty((count, 0), dtype=np.int32) if candidates is None else candidates
-    block = np.zeros((TOGETHER, vectors.shape[1]), dtype=np.float32)
-    scores = np.empty((TOGETHER, items), dtype=np.float32)
+    page = np.full((len(vectors), k), EMPTY, dtype=np.int32)
+    some = np.empty((len(vectors), 0), dtype=np.int32) if candidates is None else candidates
+    vectors, offsets = (np.ascontiguousarray(part, dtype=np.float32) for part in (vectors, offsets))
     turned = np.ascontiguousarray(np.asarray(table, dtype=np.float32).T)
-    offsets = np.asarray(offsets, dtype=np.float32)
-    starts, forbidden = left_out
-    for first in range(0, count, TOGETHER):
-        here = min(TOGETHER, count - first)
-        block[:here] = vectors[first : first + here]
-        np.matmul(block, turned, out=scores)
-        _best_left(scores, offsets, starts, forbidden, some, candidates is not None, first, page)
+    _best_products(vectors, turned, offsets, *left_out, some, candidates is not None, page)
     return page
-
-
-def steady_product(vectors: FloatArray, table: FloatArray) -> FloatArray:
-    """Return the products of vectors [B, D] with the rows of a table [I, D]: [B, I], the same in every batch."""
-    found = np.empty((len(vectors), len(table)), dtype=np.float32)
-    block = np.zeros((TOGETHER, vectors.shape[1]), dtype=np.float32)
-    turned = np.asarray(table, dtype=np.float32).T
-    for first in range(0, len(vectors), TOGETHER):
-        here = min(TOGETHER, len(vectors) - first)
-        block[:here] = vectors[first : first + here]
-        found[first : first + here] = np.matmul(block, turned)[:here]
-    return found
 
 
 @numba.njit(cache=True)
@@ -158,19 +138,25 @@ def _sink(values, items, place, size):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _best_left(scores, offsets, starts, left_out, candidates, some, first, page):  # type: ignore[no-untyped-def]
-    """Fill the pages from `first` on with the best of these scores that are not left out."""
+def _best_products(vectors, turned, offsets, starts, left_out, candidates, some, page):  # type: ignore[no-untyped-def]
+    """Fill each page with the best products that are not left out."""
+    few = np.zeros((ROWS, vectors.shape[1]), dtype=np.float32)
+    scores = np.empty((ROWS, len(offsets)), dtype=np.float32)
     values = np.empty(page.shape[1], dtype=np.float32)
-    for row in range(first, min(first + len(scores), len(page))):
-        mine = scores[row - first]
-        for item in range(len(mine)):
-            score = mine[item] + offsets[item]
-            mine[item] = score if score == score else -np.inf  # what is no number would hide its neighbours
-        for entry in range(starts[row], starts[row + 1]):
-            mine[left_out[entry]] = -np.inf
-        if some:
-            _only(mine, candidates[row])
-        best_row(mine, page[row], values)
+    for first in range(0, len(page), ROWS):
+        here = min(ROWS, len(page) - first)
+        few[:here] = vectors[first : first + here]
+        multiply_rows(few, turned, scores)
+        for row in range(first, first + here):
+            mine = scores[row - first]
+            for item in range(len(mine)):
+                score = mine[item] + offsets[item]
+                mine[item] = score if score == score else NEVER  # what is no number would hide its neighbours
+            for entry in range(starts[row], starts[row + 1]):
+                mine[left_out[entry]] = -np.inf
+            if some:
+                _only(mine, candidates[row])
+            best_row(mine, page[row], values)
 
 
 @numba.njit(cache=True)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from simenv.arrays import FloatArray, IntArray
-from simenv.best import TOGETHER, best_of, best_products, steady_product
+from simenv.best import best_of, best_products
 from simenv.pages import EMPTY
+from simenv.products import ROWS, product
 
 NOTHING = (np.zeros(1000, dtype=np.int64), np.empty(0, dtype=np.int32))  # nothing is left out
 # Up to k = 41 of the thousand items are found by stretches, more of them by going through them all.
@@ -94,7 +95,7 @@ def out_of_bounds(scores: FloatArray, left_out: tuple[IntArray, IntArray], candi
     return scores
 
 
-@pytest.mark.parametrize("rows", [1, TOGETHER - 1, TOGETHER, 2 * TOGETHER + 3])
+@pytest.mark.parametrize("rows", [1, ROWS - 1, ROWS, 2 * ROWS + 3])
 @pytest.mark.parametrize(("items", "k"), [(1, 1), (9, 4), (200, 1), (200, 5), (200, 200), (3000, 10), (3, 5)])
 @pytest.mark.parametrize("width", [None, 0, 1, 60])
 def test_the_best_products_are_what_sorting_gives(rows: int, items: int, k: int, width: int | None):
@@ -136,15 +137,15 @@ def test_products_do_not_depend_on_the_batch(size: int):
     """To the last bit: where offsets cancel products, nothing but rounding decides what stands first."""
     rng = np.random.default_rng(2)
     vectors, table = rng.normal(size=(50, 33)).astype(np.float32), rng.normal(size=(700, 33)).astype(np.float32)
-    products = np.concatenate([steady_product(few, table) for few in np.split(vectors, range(size, 50, size))])
-    assert np.array_equal(products, steady_product(vectors, table))
+    products = np.concatenate([product(few, table.T) for few in np.split(vectors, range(size, 50, size))])
+    assert np.array_equal(products, product(vectors, table.T))
 
     vectors = np.tile(vectors[0], (50, 1))
     offsets = -(table.astype(np.float64) @ vectors[0]).astype(np.float32)
     batches = np.split(vectors, range(size, 50, size))
     pages = np.concatenate([best_products(few, table, offsets, NOTHING, None, 12) for few in batches])
     assert np.array_equal(pages, best_products(vectors, table, offsets, NOTHING, None, 12))
-    assert np.array_equal(pages, sorted_out(steady_product(vectors, table) + offsets, 12))
+    assert np.array_equal(pages, sorted_out(product(vectors, table.T) + offsets, 12))
 
 
 def test_nobody_gets_no_page():
