@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
+from typing import Annotated
 
 import numba
 import numpy as np
@@ -34,15 +35,18 @@ S16, S32, S51 = np.uint64(16), np.uint64(32), np.uint64(51)
 NOISE = np.log((np.arange(2**13) + 0.5) / (2**13 - np.arange(2**13) - 0.5)).astype(np.float32)  # fits a fast cache
 
 
+Share = Annotated[float, "from 0 to 1"]
+
+
 @dataclass(frozen=True, slots=True)
 class Habits:
     """How everybody browses; declared, since few logs tell."""
 
-    look: float = 0.92  # by how much less likely each next place is looked at
+    look: Share = 0.92  # by how much less likely each next place is looked at
     boredom: float = 1.0  # log-odds that an item loses which is all like the last pages
-    boredom_memory: float = 0.7  # how much of the boredom stays from page to page
-    mood_memory: float = 0.5  # how much of the mood stays from page to page
-    first_mood: float = 0.2  # from -1 to 1
+    boredom_memory: Share = 0.7  # how much of the boredom stays from page to page
+    mood_memory: Share = 0.5  # how much of the mood stays from page to page
+    first_mood: Annotated[float, "from -1 to 1"] = 0.2
     steepness: float = 4.0  # of satisfaction around what the user is used to
     leave: float = -2.0  # log-odds to leave the first page in a middling mood
     tiring: float = 0.22  # added by each page
@@ -51,7 +55,7 @@ class Habits:
     patience: float = 0.4  # taken off for a patient user
 
 
-SHARES = ("look", "boredom_memory", "mood_memory")
+RANGES = {"look": (0, 1), "boredom_memory": (0, 1), "mood_memory": (0, 1), "first_mood": (-1, 1)}
 
 
 def habits_of(options: Mapping[str, float]) -> Habits:
@@ -62,8 +66,9 @@ def habits_of(options: Mapping[str, float]) -> Habits:
             raise SimenvError(f"no habit '{name}'; there are {', '.join(known)}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise SimenvError(f"habit {name} is {value!r}; it must be a number")
-        if name in SHARES and not 0 <= value <= 1:
-            raise SimenvError(f"habit {name} is {value}; it must be from 0 to 1")
+        low, high = RANGES.get(name, (-math.inf, math.inf))
+        if not low <= value <= high:
+            raise SimenvError(f"habit {name} is {value}; it must be from {low} to {high}")
     return Habits(**options)
 
 

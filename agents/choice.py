@@ -6,6 +6,7 @@ he has met them already, and famous items are met more often than others: that m
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -29,6 +30,8 @@ SHRINK = 3.0  # sessions' worth of doubt about how long a user's are
 
 class ChoicePopulation:
     """Browses by tastes, a rating scale and patience that were learnt from training rows."""
+
+    options_type: ClassVar[type] = Habits
 
     def __init__(self, *, seed: int = 0, **habits: float) -> None:
         self.seed = seed

@@ -14,6 +14,7 @@ from simenv.chat.model import ChatModel
 from simenv.chat.opening import Answers, open_embedding
 from simenv.chat.vectors import embedded, unpacked
 from simenv.errors import ChatError, SimenvError
+from simenv.options import complaint
 from simenv.text import SentenceEncoder, model_folder
 
 from .tally import Tally
@@ -93,7 +94,7 @@ def open_encoder(told: str | Mapping[str, Any], tally: Tally, answers: Answers |
         if kind == "endpoint":
             return Embeddings(open_embedding(answers, **options), tally)
     except TypeError as error:
-        raise SimenvError(f"encoder {kind}: {error}") from None
+        raise SimenvError(f"encoder {kind}: {complaint(error)}") from error
     raise SimenvError(f"encoder: no kind {kind!r}; there are {', '.join(KINDS)}")
 
 

@@ -14,7 +14,7 @@ from simenv.chat.model import ChatModel
 from simenv.chat.opening import Answers, open_model
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
-from simenv.options import check_choice, check_number, check_whole
+from simenv.options import check_choice, check_number, check_whole, complaint
 from simenv.pages import Page, Reaction
 
 from .afterwards import think_over
@@ -64,7 +64,7 @@ class LLMPopulation:
         try:
             self.rules = Remembering(**(memory or {}))  # type: ignore[arg-type]
         except TypeError as error:
-            raise SimenvError(f"memory: {error}") from None
+            raise SimenvError(f"memory: {complaint(error)}") from error
         self.model = open_model(model, answers)
         self.most_failed = most_failed
         self.show = tuple(show)

@@ -1,5 +1,7 @@
 """The users of a made world, as they really are."""
 
+from typing import ClassVar
+
 import numpy as np
 from scipy.special import logsumexp
 
@@ -10,11 +12,13 @@ from simenv.judgement import Judgement
 from simenv.pages import Grade
 from simenv.truth import Truth
 
-from .browsing import Browsing, Minds, fitted, habits_of, usual_worth
+from .browsing import Browsing, Habits, Minds, fitted, habits_of, usual_worth
 
 
 class TruthPopulation:
     """Browses by the tastes that made the world's log."""
+
+    options_type: ClassVar[type] = Habits
 
     def __init__(self, truth: Truth, **habits: float) -> None:
         self.truth = truth

@@ -13,7 +13,7 @@ Texts and neighbours are what content-based policies go by: these users may take
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numba
 import numpy as np
@@ -31,7 +31,7 @@ from simenv.options import check_choice, check_number
 from simenv.pages import Page, Reaction
 from simenv.text import TfidfEncoder, tfidf, word_counts
 
-from .browsing import Browsing, Minds, habits_of
+from .browsing import Browsing, Habits, Minds, habits_of
 from .choice import asked_last, learn_minds, logistic
 from .choosing import LAST, Leanings
 from .keywords import counted, keywords_of
@@ -53,6 +53,8 @@ class VotersPopulation:
     With a model as `keywords` (`{kind: endpoint, model: NAME}` and its options) that one names each item's keywords as
     the users are fitted: one question for an item, of which `most_failed` may come to nothing.
     """
+
+    options_type: ClassVar[type] = Habits
 
     def __init__(
         self,

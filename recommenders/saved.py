@@ -8,7 +8,7 @@ from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.policy import Policy
-from simenv.store import load_policy
+from simenv.store import load_policy, read_about
 
 
 class Saved:
@@ -17,6 +17,10 @@ class Saved:
     def __init__(self, *, path: str | Path) -> None:
         self.path = Path(path).expanduser()
         self._policy: Policy | None = None
+
+    def check_sources(self) -> None:
+        """Say so where nothing was saved."""
+        read_about(self.path)
 
     def fit(self, dataset: Dataset) -> None:
         """Load it, and see that it knows this catalogue."""

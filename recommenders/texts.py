@@ -9,8 +9,8 @@ from simenv.arrays import FloatArray
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.options import check_choice, check_whole
-from simenv.store import Arrays, load_policy
-from simenv.text import SentenceEncoder, TextEncoder, TfidfEncoder
+from simenv.store import Arrays, load_policy, read_about
+from simenv.text import SentenceEncoder, TextEncoder, TfidfEncoder, model_folder
 
 from .sasrec import SASRec
 
@@ -56,6 +56,13 @@ class TextSequences(SASRec):
         self.text_dimensions = text_dimensions
         self.model = model
         self.pretrained = pretrained
+
+    def check_sources(self) -> None:
+        """Say so where the sentence model or what was pretrained is missing."""
+        if self.encoder == "sentences":
+            model_folder(self.model)
+        if self.pretrained is not None:
+            read_about(Path(self.pretrained).expanduser())
 
     def texts_of(self, dataset: Dataset) -> FloatArray:
         """Return the vectors of what is written about the items [I, T], float32."""

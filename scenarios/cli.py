@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simenv import __version__
-from simenv.errors import SimenvError
+from simenv.errors import SimenvError, own_line
 
 from . import cache_commands, data_commands
 
@@ -478,10 +478,22 @@ def main() -> None:
     try:
         app()
     except SimenvError as error:
-        if os.environ.get("SIMENV_TRACEBACK"):
+        everything = bool(os.environ.get("SIMENV_TRACEBACK"))
+        if everything:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
+        if not everything and _is_a_plug_ins(error):
+            print("SIMENV_TRACEBACK=1 before the command shows the whole traceback", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _is_a_plug_ins(error: BaseException | None) -> bool:
+    """Tell whether an error came out of code that is not simenv's."""
+    while error is not None:
+        if not isinstance(error, SimenvError) and own_line(error) is not None:
+            return True
+        error = error.__cause__
+    return False

@@ -2,9 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterator
 
 from rich.console import RenderableType
 from rich.markup import escape
@@ -12,27 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from simenv.errors import ScenarioError
+from simenv.options import words_of, yaml_of
 from simenv.plugins import load_plugin
 from simenv.readers import imported
 from simenv.store import parameters_of
 
-from .names import find, known_names
+from .names import LENT, find, known_names
 from .scenario import SHIPPED, shipped
 from .told import parse
-
-WORDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a word",
-    list: "a list",
-    tuple: "a list",
-    Sequence: "a list",
-    dict: "a mapping",
-    Mapping: "a mapping",
-    NoneType: "null",
-}
-LENT = ("truth", "held_out", "answers")  # what the runner gives; no scenario can
 
 
 def all_names() -> Iterator[RenderableType]:
@@ -64,30 +49,14 @@ def what_it_takes(name: str) -> Iterator[RenderableType]:
     for paragraph in (inspect.getdoc(maker) or entry.about).split("\n\n"):
         yield Text(" ".join(paragraph.split()))
         yield ""
-    rows = [(one.name, _default(one), _may_be(one.annotation)) for one in taken]
+    rows = [(one.name, _default(one), words_of(one.annotation)) for one in taken]
     yield _grid([("option", "unless told", "may be"), *rows], title="options") if rows else "it takes no options"
 
 
 def _default(option: inspect.Parameter) -> str:
     if option.default is option.empty:
         return "must be told"
-    return _yaml(option.default)
-
-
-def _yaml(value: object) -> str:
-    """Return a value as a scenario has it."""
-    if isinstance(value, bool | NoneType):
-        return {True: "true", False: "false", None: "null"}[value]
-    return f"[{', '.join(map(_yaml, value))}]" if isinstance(value, list | tuple) else str(value)
-
-
-def _may_be(annotation: Any) -> str:
-    """Return what an option of this type may be, in the words of one who writes YAML; "" if that is not known."""
-    if get_origin(annotation) in (Union, UnionType):
-        return " or ".join(filter(None, map(_may_be, get_args(annotation))))
-    if get_origin(annotation) is Literal:
-        return " or ".join(map(_yaml, get_args(annotation)))
-    return WORDS.get(get_origin(annotation) or annotation, "")
+    return yaml_of(option.default)
 
 
 def _grid(rows: list[tuple[str, ...]], title: str) -> Table:

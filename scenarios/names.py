@@ -2,15 +2,17 @@
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
 from simenv.agents.mixture import Member
-from simenv.errors import ScenarioError, SimenvError
+from simenv.errors import ScenarioError, SimenvError, failure
+from simenv.options import complaint, may_be, words_of
 from simenv.plugins import GROUPS, load_plugin
-from simenv.store import options_of
+from simenv.policy import Sourced
+from simenv.store import options_of, parameters_of, takes_any
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ POPULATIONS = {
     ),
     "replay": Name("simenv.agents.replay:ReplayPopulation", "answers from held-out logged interactions", ("held_out",)),
 }
+LENT = ("truth", "held_out", "answers")  # what the runner gives; no scenario can
 TABLES = {"policy": POLICIES, "population": POPULATIONS}
 
 
@@ -92,12 +95,49 @@ def build(kind: str, name: str, options: Mapping[str, Any], gifts: Mapping[str, 
     taken = [option for option in options_of(maker) if option not in lent]
     if entry.members in options:
         options = dict(options) | {entry.members: _members(kind, name, options[entry.members], gifts)}
+    parameters = parameters_of(maker)
+    _check_names(f"{kind} '{name}'", maker, parameters, [*lent, *options])
+    misfit = next((option for option, value in options.items() if not _fits(value, parameters.get(option))), None)
     try:
-        return maker(**lent, **options)
+        made = maker(**lent, **options)
+        if isinstance(made, Sourced):
+            made.check_sources()
     except SimenvError as error:
         raise ScenarioError(f"{kind} '{name}': {error}") from error
     except Exception as error:  # a plug-in's class may fail in any way
-        raise ScenarioError(f"{kind} '{name}': {error}; it takes {', '.join(taken) or 'no options'}") from error
+        if misfit is None:
+            said = complaint(error) if complaint(error) != str(error) else failure(error)
+            raise ScenarioError(f"{kind} '{name}': {said}; it takes {', '.join(taken) or 'no options'}") from error
+    if misfit is not None:
+        words = words_of(parameters[misfit].annotation)
+        raise ScenarioError(f"{kind} '{name}': {misfit} is {options[misfit]!r}; it must be {words}")
+    return made
+
+
+def _check_names(who: str, maker: Any, parameters: Mapping[str, inspect.Parameter], given: Sequence[str]) -> None:
+    """Refuse an option that a class does not take, and say which it needs."""
+    taken = [name for name in parameters if name not in LENT]
+    strange = next((name for name in given if name not in parameters), None)
+    if strange is not None and not takes_any(maker):
+        near = difflib.get_close_matches(strange, taken, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ScenarioError(f"{who}: no option '{strange}'; it takes {', '.join(taken) or 'no options'}{hint}")
+    needed = [
+        one.name
+        for one in parameters.values()
+        if one.default is one.empty and one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    missing = [name for name in needed if name not in given]
+    if missing:
+        raise ScenarioError(f"{who}: it needs {', '.join(missing)}, such as {{name: …, {missing[0]}: …}}")
+
+
+def _fits(value: object, option: inspect.Parameter | None) -> bool:
+    return (
+        option is None
+        or (option.default is not option.empty and value is option.default)
+        or may_be(value, option.annotation)
+    )
 
 
 def _members(kind: str, name: str, parts: Any, gifts: Mapping[str, object]) -> list[Member]:

@@ -1,7 +1,11 @@
 """The errors a user may meet: each says what was wrong, where, and what would be right."""
 
+import linecache
+import sysconfig
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 
 class SimenvError(Exception):
@@ -58,4 +62,46 @@ def blame(who: str, deed: str) -> Iterator[None]:
         error.args = (f"{who}, {deed}: {error}",)
         raise
     except (Exception, SystemExit) as error:
-        raise SimenvError(f"{who} failed in {deed}: {type(error).__name__}: {error}") from error
+        raise SimenvError(f"{who} failed in {deed}: {failure(error)}") from error
+
+
+def failure(error: BaseException) -> str:
+    """Return an exception of somebody's code in words: what it was, and the last line of their own that it passed."""
+    return f"{type(error).__name__}: {error}{_shown(own_line(error))}"
+
+
+def own_line(error: BaseException) -> tuple[str, int, str] | None:
+    """Return file, line and code of the last frame in a plug-in's own file; None where it passed none.
+
+    A frame of a library counts only where nobody else's is there: the plug-in may itself be installed.
+    """
+    own: tuple[str, int, str] | None = None
+    installed = own
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] == "simenv" or _is_under(file, STANDARD):
+            continue
+        spot = (file, line, linecache.getline(file, line).strip())
+        if _is_under(file, INSTALLED):
+            installed = spot
+        elif Path(file).is_file():
+            own = spot
+    return own or installed
+
+
+INSTALLED = tuple(dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")))
+STANDARD = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
+
+
+def _is_under(file: str, folders: tuple[str, ...]) -> bool:
+    inside = any(Path(file).is_relative_to(folder) for folder in folders) or file.startswith("<frozen")
+    return inside and not (folders is STANDARD and any(Path(file).is_relative_to(folder) for folder in INSTALLED))
+
+
+def _shown(spot: tuple[str, int, str] | None) -> str:
+    if spot is None:
+        return ""
+    file, line, code = spot
+    with suppress(ValueError, OSError):
+        file = str(Path(file).relative_to(Path.cwd()))
+    return f" (at {file}:{line}{f': {code}' if code else ''})"

@@ -10,7 +10,7 @@ from .arrays import BitArray, BoolArray, FloatArray, IntArray, MarkArray
 from .chance import key, mix
 from .context import Context
 from .dataset import Dataset
-from .errors import BudgetSpent, PageError, PopulationError, SimenvError
+from .errors import BudgetSpent, PageError, PopulationError, SimenvError, failure
 from .pages import EMPTY, Grade, Page, Reaction, Turn
 from .population import Eager, Population, Sessions
 
@@ -175,7 +175,7 @@ class PageLoop:
         who = type(self.population).__name__
         if isinstance(error, SimenvError):  # which says by itself what was wrong
             return PopulationError(f"{who}: {error}")
-        return PopulationError(f"{who} failed in {deed}: {type(error).__name__}: {error}")
+        return PopulationError(f"{who} failed in {deed}: {failure(error)}")
 
 
 def empty_repeats(

@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from .errors import ScenarioError
+from .errors import ScenarioError, failure
 
 GROUPS = {"policy": "simenv.policies", "population": "simenv.populations"}  # of entry points
 METHODS = {"policy": ("fit", "recommend"), "population": ("fit", "enter")}  # of the contracts
@@ -121,9 +121,7 @@ def _imported(module: str, path: str, kind: str, access: CodeAccess) -> Any:
         missing = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
         places = " and ".join(str(folder.resolve()) for folder in access.folders)
         hint = f"; it is neither installed nor in {places}" if missing and places else ""
-        raise ScenarioError(
-            f"{kind} '{path}': cannot import {module} ({type(error).__name__}: {error}){hint}"
-        ) from error
+        raise ScenarioError(f"{kind} '{path}': cannot import {module}: {failure(error)}{hint}") from error
 
 
 def _noun(made: object) -> str:

@@ -22,6 +22,15 @@ class Policy(Protocol):
 
 
 @runtime_checkable
+class Sourced(Protocol):
+    """A policy that begins from what lies on disk, such as a checkpoint."""
+
+    def check_sources(self) -> None:
+        """Raise a `SimenvError` where that is missing; called once it is made, long before it is fitted."""
+        ...
+
+
+@runtime_checkable
 class Observer(Protocol):
     """A policy that also wants to hear of each page's reactions, beyond what `Context` tells it."""
 

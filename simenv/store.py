@@ -36,14 +36,33 @@ class Savable(Protocol):
 
 
 def parameters_of(kind: Any) -> dict[str, inspect.Parameter]:
-    """Return what a class is made with, by name; `**options` are those of its base."""
+    """Return what a class is made with, by name.
+
+    `**options` are the fields of its `options_type`, a dataclass, where it has one; else those of its base.
+    """
     found: dict[str, inspect.Parameter] = {}
     for base in kind.__mro__ if inspect.isclass(kind) else [kind]:
+        if "options_type" in vars(base):
+            return found | _own(inspect.signature(base)) | _own(inspect.signature(vars(base)["options_type"]))
         taken = inspect.signature(base).parameters.values()
         found |= {one.name: one for one in taken if one.kind is not one.VAR_KEYWORD and one.name not in found}
         if not any(one.kind is one.VAR_KEYWORD for one in taken):
             break
     return found
+
+
+def _own(signature: inspect.Signature) -> dict[str, inspect.Parameter]:
+    return {one.name: one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD}
+
+
+def takes_any(kind: Any) -> bool:
+    """Tell whether a class takes options that `parameters_of` cannot name."""
+    for base in kind.__mro__ if inspect.isclass(kind) else [kind]:
+        if "options_type" in vars(base) or base is object:
+            return False
+        if not any(one.kind is one.VAR_KEYWORD for one in inspect.signature(base).parameters.values()):
+            return False
+    return True
 
 
 def options_of(kind: Any) -> list[str]:
@@ -137,13 +156,24 @@ def write_state(folder: Path, about: Mapping[str, Any], arrays: Arrays) -> None:
 
 def read_state(folder: Path) -> tuple[dict[str, Any], Arrays]:
     """Return the JSON and the arrays that `write_state` left in a folder."""
+    about = read_about(folder)
+    try:
+        return about, load_file(folder / ARRAYS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise StoreError(f"{folder}: damaged ({type(error).__name__}: {error}); delete it and fit again") from error
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return the JSON that `write_state` left in a folder, or say that nothing was saved there."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        arrays = load_file(folder / ARRAYS)
-    except FileNotFoundError:
-        raise StoreError(f"{folder}: no saved policy here; there would be {ABOUT} and {ARRAYS}") from None
-    except (OSError, ValueError, SafetensorError) as error:
-        raise StoreError(f"{folder}: damaged ({type(error).__name__}: {error}); delete it and fit again") from None
+        there = (folder / ARRAYS).is_file()
+    except (FileNotFoundError, NotADirectoryError):
+        there = False
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{folder}: damaged ({type(error).__name__}: {error}); delete it and fit again") from error
+    if not there:
+        raise StoreError(f"{folder}: no saved policy here; there would be {ABOUT} and {ARRAYS}")
     if not isinstance(about, dict):
         raise StoreError(f"{folder / ABOUT}: not a policy's description; delete the folder and fit again")
-    return about, arrays
+    return about

@@ -115,6 +115,13 @@ class Generative(Learned):
             raise SimenvError("titles are written in words of any kind, so they are told among: vocabulary")
         Shape(FIRST_ITEM, dimensions, layers, heads)
 
+    def check_sources(self) -> None:
+        """Say so where the folder to begin from is missing."""
+        if self.backbone is not None:
+            from simenv.chat.local import checked_folder
+
+            checked_folder(self.backbone["path"])
+
     def new_tokenizer(self) -> Tokens:
         """Return the items' tokenizer, before it is fitted."""
         check_choice((*QUANTISERS, "dual", "titles"), quantiser=self.quantiser)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from simenv.errors import MissingExtra, SimenvError
+from simenv.options import complaint
 
 from .budget import Budget, Budgeted, Prices
 from .model import ChatModel
@@ -37,7 +38,7 @@ def open_model(told: str | Mapping[str, Any] | ChatModel, answers: Answers | Non
     try:
         return KINDS[kind](answers, **options)
     except TypeError as error:
-        raise SimenvError(f"model {kind}: {error}") from None
+        raise SimenvError(f"model {kind}: {complaint(error)}") from error
 
 
 def _scripted(answers: Answers | None, *, seed: int = 0) -> ChatModel:  # noqa: ARG001  (its rules are free)

@@ -5,10 +5,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from simenv.agents.browsing import Habits
 from simenv.plugins import load_plugin
 from simenv.scenarios import cli
 from simenv.scenarios.names import POLICIES, POPULATIONS
@@ -379,3 +381,97 @@ def test_a_second_run_takes_the_fitted_policy_unless_fresh(
     assert "films" in told
     assert simenv("cache", "clear").out == "2 removed\n"
     assert simenv("cache", "list").out.startswith("0 kept in")
+
+
+@pytest.mark.parametrize("name", ["choice", "truth", "voters"])
+def test_the_habits_of_users_who_browse_are_listed_with_their_ranges(simenv: Command, name: str):
+    rows = {line.split()[0]: line for line in simenv("list", name).out.splitlines() if line.strip()}
+
+    habits = {field.name: field.default for field in fields(Habits)}
+    assert len(habits) == 11
+    assert all(str(default) in rows[habit].split() for habit, default in habits.items())
+    assert "a number, from 0 to 1" in rows["look"]
+    assert "a number, from -1 to 1" in rows["first_mood"]
+
+
+PLUG_IN = """
+class Policy:
+    def __init__(self, depth=1):
+        self.depth = self._deeper(depth)
+
+    def _deeper(self, depth):
+        return 1 / (depth - 1)
+
+    def fit(self, dataset): pass
+
+    def recommend(self, context, k): pass
+"""
+
+
+def test_a_plug_ins_own_traceback_can_be_had(
+    simenv: Command, tiny_file: TinyFile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    (tmp_path / "failing_maker.py").write_text(PLUG_IN)
+    (tmp_path / "failing_import.py").write_text("def deep():\n    return [].pop()\n\n\ndeep()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    made = ("run", tiny_file(policies=["failing_maker:Policy"]), "--out", "made")
+    quiet = simenv(*made)
+    assert "Traceback" not in quiet.error
+    assert "SIMENV_TRACEBACK=1" in quiet.error
+
+    monkeypatch.setenv("SIMENV_TRACEBACK", "1")
+    loud = simenv(*made)
+    assert "in _deeper\n    return 1 / (depth - 1)" in loud.error
+    assert loud.code == 2
+    imported = simenv("run", tiny_file(policies=["failing_import:Policy"]), "--out", "imported")
+    assert "in deep\n    return [].pop()" in imported.error
+
+
+FAILING = """
+import json
+
+from simenv.agents.choice import ChoicePopulation
+from simenv.recommenders.pop import Pop
+
+
+class InFit(Pop):
+    def fit(self, dataset):
+        self._read()
+
+    def _read(self):
+        json.loads("{")  # fails deep in the standard library
+
+
+class InRecommend(Pop):
+    def recommend(self, context, k):
+        return super().recommend(context, k) / self.share
+
+
+class InEnter(ChoicePopulation):
+    def enter(self, users, luck):
+        return {}["nobody"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("policies=[failing_code:InFit]", 'failing_code.py:13: json.loads("{")'),
+        (
+            "policies=[failing_code:InRecommend]",
+            "failing_code.py:18: return super().recommend(context, k) / self.share",
+        ),
+        ("population=failing_code:InEnter", 'failing_code.py:23: return {}["nobody"]'),
+    ],
+)
+def test_an_error_in_a_plug_in_names_its_own_last_line_and_how_to_see_all(
+    simenv: Command, tiny_file: TinyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, line: str
+):
+    (tmp_path / "failing_code.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    answer = simenv("run", tiny_file(fidelity=False), "--set", setting, "--out", "run")
+
+    assert answer.code == 2
+    assert line in answer.error
+    assert "SIMENV_TRACEBACK=1 before the command shows the whole traceback" in answer.error

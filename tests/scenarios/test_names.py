@@ -1,19 +1,24 @@
 """What a user may type: ours, an installed plug-in's, or a class by its path."""
 
+import re
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from simenv.agents.truth import TruthPopulation
-from simenv.errors import ScenarioError
+from simenv.errors import MissingExtra, ScenarioError
+from simenv.films import World
+from simenv.options import may_be
 from simenv.plugins import load_plugin
 from simenv.policy import Policy
 from simenv.population import Population
 from simenv.recommenders.ease import Ease
 from simenv.recommenders.pop import Pop
 from simenv.scenarios import names
-from simenv.scenarios.names import POLICIES, POPULATIONS, build, known_names
+from simenv.scenarios.names import LENT, POLICIES, POPULATIONS, build, known_names
+from simenv.splits import Split
+from simenv.store import parameters_of
 
 GIFTS = {"truth": None, "held_out": None}
 
@@ -81,6 +86,52 @@ def test_a_module_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytes
 def test_an_unknown_option_says_which_there_are():
     with pytest.raises(ScenarioError, match=r"policy 'item-knn'.*it takes neighbours, shrink"):
         build("policy", "item-knn", {"depth": 3}, GIFTS)
+
+
+@pytest.mark.parametrize("name", [*POLICIES, *POPULATIONS])
+@pytest.mark.parametrize("value", ["ten", 1.5, None, True, [1], {"a": 1}])
+def test_an_option_of_the_wrong_kind_is_told_before_anything_is_fitted_and_in_no_words_of_python(
+    world: World, split: Split, name: str, value: object
+):
+    kind, entry = ("policy", POLICIES[name]) if name in POLICIES else ("population", POPULATIONS[name])
+    gifts = {"truth": world.truth, "held_out": split.test}
+    needed = {"saved": {"path": "nowhere"}, "half": {"of": ["choice"]}, "mixture": {"of": ["choice"]}}.get(name, {})
+    try:
+        parameters = parameters_of(load_plugin(entry.path, kind)).values()
+    except MissingExtra:
+        pytest.skip(f"{name} wants a library that is not here")
+    for option in parameters:
+        if option.name in LENT or may_be(value, option.annotation) or "Member" in str(option.annotation):
+            continue
+        with pytest.raises(ScenarioError, match=f"{kind} '{name}'") as error:
+            build(kind, name, needed | {option.name: value}, gifts)
+        assert not re.search(r"__init__|NoneType|object|argument|PathLike|subscript|Error", str(error.value))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "options", "told"),
+    [
+        ("policy", "saved", {}, "it needs path"),
+        ("policy", "saved", {"path": "nowhere"}, "nowhere: no saved policy here"),
+        ("population", "half", {"which": "first"}, "it needs of"),
+        ("policy", "ease", {"regularization": 3.0}, "did you mean regularisation?"),
+        ("population", "choice", {"lok": 0.5}, "did you mean look?"),
+        ("population", "choice", {"look": 1.5}, "it must be from 0 to 1"),
+        ("population", "llm", {"memory": "ten"}, "memory: must be a mapping of options to values"),
+        ("population", "llm", {"memory": {"a": 1}}, "memory: takes no option 'a'"),
+        ("population", "llm", {"model": {"kind": "endpoint"}}, "model endpoint: needs model"),
+        ("policy", "unisrec", {"encoder": "sentences", "model": "no-such-model"}, "no sentence model 'no-such-model'"),
+        ("policy", "unisrec", {"encoder": "sentences", "pretrained": "nowhere"}, "no saved policy here"),
+        ("policy", "generative", {"backbone": {"path": "nowhere"}}, "no folder 'nowhere' with a model"),
+    ],
+)
+def test_what_an_option_lacks_is_told_at_once(kind: str, name: str, options: dict[str, object], told: str):
+    if name in ("unisrec", "generative"):
+        pytest.importorskip("torch")
+        pytest.importorskip("sentence_transformers" if name == "unisrec" else "transformers")
+    with pytest.raises(ScenarioError) as error:
+        build(kind, name, options, {})
+    assert told in str(error.value)
 
 
 def test_an_installed_plug_in_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch):
