@@ -1,7 +1,7 @@
 """Two runs side by side: what changed, for whom, and whether it can be laid to the policies."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from simenv.arrays import FloatArray
 from simenv.errors import RunError
-from simenv.intervals import Interval, holm, paired
+from simenv.intervals import LEAST_P, Interval, holm, paired
 from simenv.metrics import HEADLINE, session_table
 from simenv.rundir import RunDir
 
@@ -22,14 +22,20 @@ from .numbers import interval, number, p_value, signed
 from .standings import CERTAIN, MAIN
 from .verdict import Note, status, trust
 
-IGNORED = ("seconds", "command", "status", "fidelity", "question", "empty_places", "policies", "readings", "ways")
+RESULTS = ("seconds", "command", "status", "fidelity", "question", "empty_places", "policies", "readings", "ways")
 WIDE = 100  # letters of a terminal that holds every column
-CONFOUNDING = {
-    "dataset.fingerprint": "the data differ",
+HARMLESS = ("scenario", "users", "policy", "offline", "dataset.name")  # differences are taken on the users of both
+WORDS = {
+    "dataset": "the data differ",
     "dataset.split": "the split differs",
+    "population": "the population differs",
     "page_size": "the page size differs",
     "max_pages": "the page limit differs",
-    "population": "the population differs",
+    "seeds": "the seeds differ",
+    "leave_out_past": "whether items of the past are left out differs",
+    "leave_out_shown": "whether items of earlier pages are left out differs",
+    "versions": "the versions differ",
+    "simenv": "the versions differ",
 }
 
 
@@ -42,7 +48,7 @@ class Change:
     one: float
     other: float
     difference: Interval
-    p_holm: float  # corrected for all changes of this metric
+    p_holm: float  # corrected for all changes, in every metric
 
     @property
     def holds(self) -> bool:
@@ -151,7 +157,7 @@ def settings_of(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Settin
 
 
 def _settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in manifest.items() if name not in IGNORED}
+    kept = {name: value for name, value in manifest.items() if name not in RESULTS}
     policies = {
         entry["label"]: {"name": entry.get("name", ""), **(entry.get("options") or {})}
         for entry in manifest.get("policies", [])
@@ -169,12 +175,18 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def _warnings(settings: Sequence[Setting]) -> list[str]:
-    reasons = [
-        words
-        for name, words in CONFOUNDING.items()
-        if any(s.name == name or s.name.startswith(f"{name}.") for s in settings)
-    ]
+    """Return what could explain a difference besides the policies: every setting but those known to be harmless."""
+    differing = [s.name for s in settings if not any(_is_of(s.name, name) for name in HARMLESS)]
+    reasons = []
+    for name in differing:
+        known = max((word for word in WORDS if _is_of(name, word)), key=len, default=None)
+        reasons.append(f"{name} differs" if known is None else WORDS[known])
+    reasons = list(dict.fromkeys(reasons))
     return [f"{'; '.join(reasons)}: the differences are not due to the policies alone."] if reasons else []
+
+
+def _is_of(setting: str, name: str) -> bool:
+    return setting == name or setting.startswith(f"{name}.")
 
 
 def _distrusted(names: tuple[str, str], one: RunDir, other: RunDir) -> list[str]:
@@ -217,11 +229,8 @@ def _change(label: str, metric: str, mine: pa.Table, theirs: pa.Table) -> Change
 
 
 def _corrected(changes: Sequence[Change]) -> list[Change]:
-    chances: dict[str, list[float]] = {}
-    for change in changes:
-        chances.setdefault(change.metric, []).append(change.difference.p)
-    corrected = {metric: iter(holm(found)) for metric, found in chances.items()}
-    return [Change(c.policy, c.metric, c.one, c.other, c.difference, next(corrected[c.metric])) for c in changes]
+    corrected = holm([change.difference.p for change in changes])
+    return [replace(change, p_holm=p) for change, p in zip(changes, corrected, strict=True)]
 
 
 def _values(table: pa.Table, metric: str) -> FloatArray:
@@ -243,7 +252,7 @@ def _cells(change: Change) -> list[str]:
         number(change.other, low, high),
         signed(change.difference.mean, low, high),
         interval(low, high),
-        p_value(change.p_holm),
+        p_value(change.p_holm, at_floor=change.difference.p <= LEAST_P * (1 + 1e-9)),
     ]
 
 

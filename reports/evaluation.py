@@ -148,7 +148,11 @@ def _differences(pairs: Sequence[Pair]) -> Table:
     for heading in ("mean", "95 % interval", "corrected p"):
         table.add_column(heading, justify="right", no_wrap=True)
     for pair in pairs:
-        words = (signed(pair.difference, pair.low, pair.high), interval(pair.low, pair.high), p_value(pair.p_holm))
+        words = (
+            signed(pair.difference, pair.low, pair.high),
+            interval(pair.low, pair.high),
+            p_value(pair.p_holm, at_floor=pair.at_floor),
+        )
         table.add_row(Text(pair.policy), *map(Text, words), style="" if pair.tells_apart else "dim")
     return table
 

@@ -65,7 +65,8 @@ def interviews(pages: pa.Table, stands: Standings) -> Interviews | None:
         return None
     rows = sorted(table.to_pylist(), key=itemgetter(*SESSION))
     values = _by_user(rows, policies)
-    told = iter(means(values.reshape(len(values), -1)))
+    ends = [metric.bounds for metric in INTERVIEW.values()] * len(policies)
+    told = iter(means(values.reshape(len(values), -1), bounds=ends))
     estimates = {policy: {name: plain(next(told)) for name in INTERVIEW} for policy in policies}
     pairs = compare(policies, [VERDICT], values[:, :, :1])
     found = standings_of(estimates, pairs, [], main=VERDICT)

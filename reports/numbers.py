@@ -38,13 +38,14 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f}{GAP}%"
 
 
-def p_value(p: float | None) -> str:
-    """Return a p-value as it is commonly written."""
+def p_value(p: float | None, *, at_floor: bool = False) -> str:
+    """Return a p-value as it is commonly written; at the floor of its test it is only known to be no larger."""
     if p is None or not math.isfinite(p):
         return MISSING
     if p < 0.001:
         return f"p{GAP}<{GAP}0.001"
-    return f"p{GAP}={GAP}{p:.3f}" if p < 0.1 else f"p{GAP}={GAP}{p:.2f}"
+    sign = "≤" if at_floor else "="
+    return f"p{GAP}{sign}{GAP}{p:.3f}" if p < 0.1 else f"p{GAP}{sign}{GAP}{p:.2f}"
 
 
 def count(value: int) -> str:

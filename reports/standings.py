@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from simenv.errors import RunError
+from simenv.intervals import LEAST_P
 from simenv.metrics import METRICS, OFFLINE, metric_of
 from simenv.rundir import RunDir
 
@@ -42,6 +43,11 @@ class Pair:
     p: float | None
     p_holm: float | None
     n: int
+
+    @property
+    def at_floor(self) -> bool:
+        """Whether the p-value is the least that the test can give, so that the true one may lie below."""
+        return self.p is not None and self.p <= LEAST_P * (1 + 1e-9)
 
     @property
     def tells_apart(self) -> bool:
@@ -102,7 +108,7 @@ class Standings:
     def best(self, metric: str) -> list[str]:
         """Return the best contestant and, after it, those that cannot be told from it; [] if none is better.
 
-        Where no comparison on the same users was made, overlapping intervals cannot be told apart.
+        Two are told apart by their difference on the same users alone, never by whether their intervals overlap.
         """
         higher = metric_of(metric).higher_is_better
         known = [policy for policy in self.contestants if self.estimate(policy, metric).mean is not None]
@@ -115,12 +121,7 @@ class Standings:
     def differ(self, one: str, other: str, metric: str) -> bool:
         """Whether two policies can be told apart on this metric."""
         pair = self.pairs.get((metric, one, other))
-        if pair is not None:
-            return pair.tells_apart
-        a, b = self.estimate(one, metric), self.estimate(other, metric)
-        if a.low is None or a.high is None or b.low is None or b.high is None:
-            return False
-        return a.high < b.low or b.high < a.low
+        return pair is not None and pair.tells_apart
 
     def _rank(self, policy: str, metric: str, higher: bool) -> tuple[float, int]:
         mean = self.estimate(policy, metric).mean or 0.0

@@ -107,7 +107,7 @@ def pair_rows(stands: Standings) -> list[PairRow]:
             pair.against,
             signed(pair.difference, pair.low, pair.high),
             interval(pair.low, pair.high),
-            p_value(pair.p_holm).removeprefix("p").removeprefix(f"{GAP}={GAP}").strip(),
+            p_value(pair.p_holm, at_floor=pair.at_floor).removeprefix("p").removeprefix(f"{GAP}={GAP}").strip(),
             pair.tells_apart,
         )
         for pair in pairs

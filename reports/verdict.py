@@ -99,10 +99,8 @@ def sentence_of(stands: Standings) -> tuple[str, str | None]:
     if len(alike) > 1:
         return _undecided(stands, alike), None
     rival = next((policy for policy in stands.contestants if policy != first), "")
-    pair = stands.pairs.get((stands.main, first, rival))
+    pair = stands.pairs[stands.main, first, rival]  # whoever leads alone was compared with all others
     lead = f"{first} leads with {_amount(stands, first)}"
-    if pair is None:
-        return f"{lead}, ahead of {rival}; no comparison on the same users was made.", None
     return f"{lead}, {_difference(stands, pair)}; the difference holds after correction.", first
 
 
@@ -111,7 +109,7 @@ def _undecided(stands: Standings, alike: list[str]) -> str:
     pair = stands.pairs.get((stands.main, first, rival))
     start = f"No difference could be told between {names(alike)}: {first} has {_amount(stands, first)}"
     if pair is None or pair.difference is None:
-        return f"{start}."
+        return f"{start}; no comparison on the same users was made."
     clear = pair.low is not None and pair.low > 0
     tail = "this does not hold after correction" if clear else "this may be chance"
     return f"{start}, {_difference(stands, pair)}; {tail}."
@@ -133,7 +131,7 @@ def _difference(stands: Standings, pair: Pair) -> str:
     spread = interval(pair.low, pair.high)
     details = [f"95{GAP}% interval {spread}"] if spread else []
     if pair.p_holm is not None:
-        details.append(f"corrected {p_value(pair.p_holm)}")
+        details.append(f"corrected {p_value(pair.p_holm, at_floor=pair.at_floor)}")
     return f"{size} {points}{word} than {pair.against}" + (f" ({', '.join(details)})" if details else "")
 
 

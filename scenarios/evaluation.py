@@ -20,7 +20,7 @@ from simenv.dataset import Dataset
 from simenv.errors import DataError, RunError, ScenarioError, SimenvError, blame
 from simenv.interactions import NO_TIME
 from simenv.intervals import means
-from simenv.metrics import OFFLINE, compare, plain
+from simenv.metrics import OFFLINE, compare, metric_of, plain
 from simenv.policy import Policy
 from simenv.ranking import Ranking, by_chance, rank
 from simenv.readers import find
@@ -336,7 +336,8 @@ def _figures(bench: _Bench, ranking: Ranking, values: FloatArray) -> dict[str, A
     """Return each policy's metrics with intervals, what chance would give, and the policies in pairs."""
     question, names = bench.question, bench.question.names
     labels = [policy.label for policy in question.policies]
-    intervals = iter(means(values.reshape(len(values), -1)))
+    bounds = [metric_of(name).bounds for name in names] * len(labels)
+    intervals = iter(means(values.reshape(len(values), -1), bounds=bounds))
     metrics = {label: {name: plain(next(intervals)) for name in names} for label in labels}
     by_k = {k: by_chance(ranking.wanted, bench.left, k).mean(axis=0) for k in question.k}
     chance = {f"{kind}@{k}": float(by_k[k][list(OFFLINE).index(kind)]) for kind in question.metrics for k in question.k}
@@ -389,5 +390,5 @@ def _protocol(bench: _Bench) -> dict[str, str]:
         "ranked": ranked,
         "left out": past,
         "users": users,
-        "intervals": "95 %, bootstrap over users; differences on the same users, corrected (Holm) over all pairs",
+        "intervals": "95 %, bootstrap over users; differences on the same users, corrected (Holm) over all of them",
     }

@@ -60,9 +60,12 @@ def plan(run: RunDir, metric: str, wanted: float, *, power: float = POWER, level
     for one, other in pairs:
         gaps = values[:, one] - values[:, other]
         found, met = noise(gaps), int(np.isfinite(gaps).any(axis=1).sum())
-        share = {"comparisons": len(pairs), "power": power, "level": level}
+        share = {"comparisons": len(pairs) * len(HEADLINE), "power": power, "level": level}
+        differing = float((np.nan_to_num(np.nanmean(gaps, axis=1)) != 0).mean())
         needed = tuple(
-            None if count > 1 and np.isnan(found.within) else users_needed(found.variance(count), wanted, **share)  # type: ignore[arg-type]
+            None
+            if count > 1 and np.isnan(found.within)
+            else users_needed(found.variance(count), wanted, differing=max(differing, 1 / len(gaps)), **share)  # type: ignore[arg-type]
             for count in SEEDS
         )
         seen = detectable(found.variance(gaps.shape[1]), met, **share)  # type: ignore[arg-type]
@@ -94,7 +97,7 @@ def table_of(found: Plan, width: int) -> list[Table | str]:
     table.add_row("all of them", *(("", "") if wide else ()), *map(_number, found.users), style="bold")
     told = (
         f"from {found.pilot_users:,} users and {_counted(found.pilot_seeds, 'seed')}; power {found.power:g},"
-        f" level {LEVEL:g} shared by {_counted(len(found.rows), 'comparison')}"
+        f" level {LEVEL:g} shared by {_counted(len(found.rows), 'comparison')} in {len(HEADLINE)} metrics"
     )
     if wide:
         told += "; seen: the pilot's difference; can see: the least that the pilot would show"

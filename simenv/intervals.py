@@ -13,8 +13,14 @@ from .chance import stream
 LEVEL = 0.95
 DRAWS = 2000
 FLIPS = 9999
+LEAST_P = 1 / (1 + FLIPS)  # no p-value of so many flips lies lower
 BLOCK = 500  # draws held at once
 STUDENTS = 10  # users from whom on bootstrap-t is taken too
+# Least standard error of a resample, as a share of the sample's own. One that misses the odd user has next to none (of
+# a column that is otherwise constant, rounding noise), and its t-statistic would set an end in the millions.
+LEAST_ERROR = 0.25
+UNBOUNDED = (-math.inf, math.inf)
+Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +34,13 @@ class Interval:
     p: float = math.nan  # of a paired difference: how often chance alone gives one as large
 
 
-def means(values: FloatArray, *, seed: int = 0) -> list[Interval]:
+def means(values: FloatArray, *, seed: int = 0, bounds: Sequence[Bounds] | None = None) -> list[Interval]:
     """Return the interval of each column's mean [n users, columns], by bootstrap over users.
 
     Users are resampled, the same ones for every column; NaN counts for no user. Each end is the farther of two:
     percentiles of the resampled means, widened for small n (Hesterberg 2015, "expanded percentile"), and those of
     resampled t-statistics ("bootstrap-t"). The first are short where a few users have most of the sum, the second
-    where differences have two long tails.
+    where differences have two long tails. No end lies outside a column's `bounds`, such as 0 and 1 for a share.
     """
     if not len(values):
         return [Interval(math.nan, math.nan, math.nan, 0)] * values.shape[1]
@@ -46,11 +52,19 @@ def means(values: FloatArray, *, seed: int = 0) -> list[Interval]:
     _, (errors,) = _standard(np.ones((1, len(values))), known, off)
     drawn = [_standard(weights, known, off) for weights in resamples(len(values), seed)]
     shifts, spreads = (np.vstack(some) for some in zip(*drawn, strict=True))
+    spreads = np.maximum(spreads, LEAST_ERROR * errors)
     scores = np.divide(shifts, spreads, out=np.full_like(shifts, np.nan), where=spreads > 0)
-    return [
+    intervals = [
         _reach(float(mean[one]), shifts[:, one], scores[:, one], float(errors[one]), int(counts[one]))
         for one in range(values.shape[1])
     ]
+    return intervals if bounds is None else [_within(one, *ends) for one, ends in zip(intervals, bounds, strict=True)]
+
+
+def _within(interval: Interval, least: float, most: float) -> Interval:
+    """Return the interval with its ends inside the bounds of what it measures."""
+    low, high = (float(np.clip(end, least, most)) for end in (interval.low, interval.high))
+    return Interval(interval.mean, min(low, interval.mean), max(high, interval.mean), interval.n, interval.p)
 
 
 def _standard(weights: FloatArray, known: BitArray, off: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -67,7 +81,7 @@ def paired(one: FloatArray, other: FloatArray, *, seed: int = 0) -> Interval:
     return differences((one - other)[:, None], seed=seed)[0]
 
 
-def differences(values: FloatArray, *, seed: int = 0) -> list[Interval]:
+def differences(values: FloatArray, *, seed: int = 0, bounds: Sequence[Bounds] | None = None) -> list[Interval]:
     """Return the interval and p-value of each column of paired differences [n users, columns].
 
     The p-value is that of a sign-flip test: under no difference each user's sign is a coin's.
@@ -83,10 +97,10 @@ def differences(values: FloatArray, *, seed: int = 0) -> list[Interval]:
         heads = np.unpackbits(np.frombuffer(rng.bytes(-(-rows * len(values) // 8)), np.uint8), count=rows * len(values))
         flipped = 2 * (heads.reshape(rows, -1).astype(np.float64) @ filled) - filled.sum(axis=0)
         beyond += (np.abs(flipped) >= size * (1 - 1e-9)).sum(axis=0)
-    chances = (1 + beyond) / (1 + FLIPS)
+    chances = (1 + beyond) * LEAST_P
     return [
         Interval(one.mean, one.low, one.high, one.n, float(chance) if one.n else math.nan)
-        for one, chance in zip(means(values, seed=seed), chances, strict=True)
+        for one, chance in zip(means(values, seed=seed, bounds=bounds), chances, strict=True)
     ]
 
 
@@ -144,4 +158,4 @@ def _reach(mean: float, shifts: FloatArray, scores: FloatArray, error: float, n:
     if n >= STUDENTS and len(known):  # fewer are too often drawn all alike, when a t-statistic knows no bounds
         least, most = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         low, high = min(low, -most * error), max(high, -least * error)
-    return Interval(mean, mean + float(low), mean + float(high), n)
+    return Interval(mean, mean + min(float(low), 0.0), mean + max(float(high), 0.0), n)

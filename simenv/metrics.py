@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from .arrays import BoolArray, FloatArray, IntArray
-from .intervals import Interval, around, benjamini_hochberg, differences, holm, means, resamples
+from .intervals import Bounds, Interval, around, benjamini_hochberg, differences, holm, means, resamples
 from .pages import GRADE_WORDS, Grade, watched
 from .power import detectable
 from .ranking import qualities
@@ -21,6 +21,8 @@ from .rundir import RunDir
 
 Plain = dict[str, float | None]  # an interval as JSON holds it
 BLOCK = 4096  # sessions whose categories are held at once
+SHARE: Bounds = (0.0, 1.0)
+SCALE: Bounds = (1.0, 10.0)  # of satisfaction
 RUN_DRAWS = 200  # resamples for figures of a run as a whole
 
 
@@ -33,6 +35,7 @@ class Metric:
     unit: str
     higher_is_better: bool | None  # None where neither end is good in itself
     headline: bool = False
+    bounds: Bounds = SHARE  # no value, and so no end of an interval, lies outside
 
 
 METRICS: dict[str, Metric] = {
@@ -51,6 +54,7 @@ METRICS: dict[str, Metric] = {
             "items",
             True,
             True,
+            bounds=(0.0, math.inf),
         ),
         Metric("P_like", "Share of the shown items that the user liked, mean over users.", "share", True, True),
         Metric(
@@ -59,6 +63,7 @@ METRICS: dict[str, Metric] = {
             "pages",
             True,
             True,
+            bounds=(1.0, math.inf),
         ),
         Metric(
             "S_sat",
@@ -66,6 +71,7 @@ METRICS: dict[str, Metric] = {
             "1 to 10",
             True,
             True,
+            bounds=SCALE,
         ),
         Metric("coverage", "Share of the catalogue that was shown to anybody.", "share", None),
         Metric(
@@ -80,6 +86,7 @@ METRICS: dict[str, Metric] = {
             " mean training interactions of the one over the other, less 1.",
             "ratio",
             None,
+            bounds=(-1.0, math.inf),
         ),
         Metric(
             "novelty",
@@ -87,6 +94,7 @@ METRICS: dict[str, Metric] = {
             " counted once more than it was met.",
             "bits",
             None,
+            bounds=(0.0, math.inf),
         ),
         Metric(
             "diversity",
@@ -100,6 +108,7 @@ METRICS: dict[str, Metric] = {
             " 0 is in proportion.",
             "bits",
             False,
+            bounds=(0.0, math.inf),
         ),
     )
 }
@@ -118,9 +127,16 @@ INTERVIEW: dict[str, Metric] = {
             " were.",
             "1 to 10",
             True,
+            bounds=SCALE,
         ),
-        Metric("their pages", "Mean satisfaction with the pages of the same sessions.", "1 to 10", None),
-        Metric("verdict − pages", "How far the verdict lies from the pages of the same session.", "1 to 10", None),
+        Metric("their pages", "Mean satisfaction with the pages of the same sessions.", "1 to 10", None, bounds=SCALE),
+        Metric(
+            "verdict − pages",
+            "How far the verdict lies from the pages of the same session.",
+            "1 to 10",
+            None,
+            bounds=(SCALE[0] - SCALE[1], SCALE[1] - SCALE[0]),
+        ),
     )
 }
 HEADLINE = [metric.name for metric in METRICS.values() if metric.headline]
@@ -335,21 +351,34 @@ def measure(run: RunDir) -> Measured:
     measures = Measures(run)
     names = list(measures.session_values)
     values = measures.per_user
-    intervals = iter(means(values.reshape(len(values), -1)))
+    bounds = [METRICS[name].bounds for name in names] * len(measures.policies)
+    intervals = iter(means(values.reshape(len(values), -1), bounds=bounds))
     result = {}
     for policy, label in enumerate(measures.policies):
         found = {name: next(intervals) for name in names} | measures.whole(policy)
         ordered = {name: found[name] for name in METRICS}
-        offline = offline_metrics(run.rankings[label]) if label in run.rankings else {}
-        result[label] = {name: plain(interval) for name, interval in (ordered | offline).items()}
-    comparisons = compare(measures.policies, HEADLINE, values[:, :, [names.index(name) for name in HEADLINE]])
-    return Measured(result, comparisons, _by_page(measures))
+        result[label] = {name: plain(interval) for name, interval in ordered.items()}
+    families = [
+        HEADLINE,
+        [name for name in names if name not in HEADLINE and METRICS[name].higher_is_better is not None],
+    ]
+    comparisons = [
+        row
+        for family in families
+        for row in compare(measures.policies, family, values[:, :, [names.index(name) for name in family]])
+    ]
+    offline = _Offline.of({label: run.rankings[label] for label in measures.policies if label in run.rankings})
+    for label, found in offline.intervals().items():
+        result[label] |= {name: plain(interval) for name, interval in found.items()}
+    return Measured(result, comparisons + offline.comparisons(), _by_page(measures))
 
 
 def _by_page(measures: Measures) -> dict[str, dict[str, list[Plain]]]:
     """Return the page metrics of every policy, as far as anybody came."""
     values = measures.by_page
-    intervals = iter(means(values.reshape(len(values), -1)))
+    bounds = [METRICS[name].bounds if name in METRICS else SHARE for name in measures.page_values]
+    repeated = bounds * (values.shape[1] * values.shape[2])
+    intervals = iter(means(values.reshape(len(values), -1), bounds=repeated))
     result: dict[str, dict[str, list[Plain]]] = {}
     for label in measures.policies:
         result[label] = {name: [] for name in measures.page_values}
@@ -375,18 +404,55 @@ def session_table(run: RunDir) -> pa.Table:
     return pa.concat_tables(tables)
 
 
+@dataclass(frozen=True, eq=False)
+class _Offline:
+    """Recall, NDCG, hit rate and reciprocal rank of policies ranked offline, of the same users each."""
+
+    policies: list[str]
+    names: list[str]
+    values: FloatArray  # [users, policies, names]
+
+    @classmethod
+    def of(cls, rankings: Mapping[str, pa.Table]) -> "_Offline":
+        """Measure policies' rankings; one has no rows where nothing is held out."""
+        found = {policy: ranking for policy, ranking in rankings.items() if len(ranking)}
+        if not found:
+            return cls([], [], np.empty((0, 0, 0)))
+        users = sorted({user for ranking in found.values() for user in ranking["user_id"].unique().to_pylist()})
+        place = {user: number for number, user in enumerate(users)}
+        depth = {int(pc.max(ranking["rank"]).as_py()) + 1 for ranking in found.values()}
+        values = np.full((len(users), len(found), len(OFFLINE)), np.nan)
+        for policy, ranking in enumerate(found.values()):
+            ids, quality = _qualities(ranking, max(depth))
+            values[[place[user] for user in ids], policy] = quality
+        return cls(list(found), [f"{name}@{max(depth)}" for name in OFFLINE], values)
+
+    def intervals(self) -> dict[str, dict[str, Interval]]:
+        """Return each policy's metrics."""
+        if not self.policies:
+            return {}
+        flat = self.values.reshape(len(self.values), -1)
+        found = iter(means(flat, bounds=[SHARE] * flat.shape[1]))
+        return {policy: {name: next(found) for name in self.names} for policy in self.policies}
+
+    def comparisons(self) -> list[dict[str, object]]:
+        """Return the policies in pairs, on the same users."""
+        return compare(self.policies, self.names, self.values)
+
+
 def offline_metrics(ranking: pa.Table) -> dict[str, Interval]:
     """Return recall, NDCG, hit rate and reciprocal rank over the users of an offline ranking."""
+    return _Offline.of({"": ranking}).intervals().get("", {})
+
+
+def _qualities(ranking: pa.Table, k: int) -> tuple[list[object], FloatArray]:
+    """Return the users of an offline ranking and their recall, NDCG, hit and reciprocal rank: [users, 4]."""
     users, user = _coded(ranking["user_id"])
-    if not users:
-        return {}  # nobody has held-out items
-    k = int(pc.max(ranking["rank"]).as_py()) + 1
     relevant = np.zeros((len(users), k), dtype=bool)
     relevant[user, ranking["rank"].to_numpy()] = ranking["relevant"].to_numpy(zero_copy_only=False)
     wanted = np.zeros(len(users), dtype=np.int64)
     wanted[user] = ranking["relevant_count"].to_numpy()
-    values = qualities(relevant, wanted)
-    return {f"{name}@{k}": interval for name, interval in zip(OFFLINE, means(values), strict=True)}
+    return users, qualities(relevant, wanted)
 
 
 def gini(exposure: FloatArray) -> FloatArray:
@@ -403,17 +469,24 @@ def _coverage(exposure: FloatArray) -> FloatArray:
 
 
 def compare(policies: Sequence[str], metrics: Sequence[str], values: FloatArray) -> list[dict[str, object]]:
-    """Compare every pair of policies by each metric [users, policies, metrics] on the users they share."""
+    """Compare every pair of policies by each metric [users, policies, metrics] on the users they share.
+
+    P-values are corrected for all that is compared: every pair by every metric.
+    """
     pairs = list(combinations(range(len(policies)), 2))
     if not pairs:
         return []
     gaps = np.stack([values[:, one] - values[:, other] for one, other in pairs], axis=1)
-    found = differences(gaps.reshape(len(gaps), -1))
+    bounds = [(low - high, high - low) for low, high in (metric_of(name).bounds for name in metrics)]
+    found = differences(gaps.reshape(len(gaps), -1), bounds=bounds * len(pairs))
     by_metric = [found[place :: len(metrics)] for place in range(len(metrics))]
-    corrected = [holm([interval.p for interval in intervals]) for intervals in by_metric]
-    discovered = [benjamini_hochberg([interval.p for interval in intervals]) for intervals in by_metric]
+    chances = [interval.p for interval in found]
+    corrected, discovered = (
+        [values[place :: len(metrics)] for place in range(len(metrics))]
+        for values in (holm(chances), benjamini_hochberg(chances))
+    )
     seen = [
-        detectable(float(np.nanvar(gap, ddof=1)) if one.n > 1 else math.nan, one.n, comparisons=len(pairs))
+        detectable(float(np.nanvar(gap, ddof=1)) if one.n > 1 else math.nan, one.n, comparisons=len(found))
         for gap, one in zip(gaps.reshape(len(gaps), -1).T, found, strict=True)
     ]
     return [

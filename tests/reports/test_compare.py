@@ -67,6 +67,35 @@ def test_another_population_is_warned_of(make_run: MakeRun):
     assert "the population differs" in compare_runs(make_run(), later).warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"leave_out_past": False}, "items of the past"),
+        ({"leave_out_shown": False}, "earlier pages"),
+        ({"seeds": [5]}, "the seeds differ"),
+        ({"versions": {"numpy": "1.0"}}, "the versions differ"),
+        ({"a_setting_of_tomorrow": {"rate": 2}}, "a_setting_of_tomorrow.rate differs"),
+    ],
+)
+def test_any_setting_that_could_explain_a_difference_is_warned_of(make_run: MakeRun, setting: dict, says: str):
+    (warning,) = compare_runs(make_run(), make_run(folder="later", **setting)).warnings
+    assert says in warning
+    assert "not due to the policies alone" in warning
+
+
+def test_what_a_run_left_or_is_called_is_no_reason(make_run: MakeRun):
+    later = make_run(folder="later", scenario="another", offline=10, empty_places={"mf": 3})
+    assert not compare_runs(make_run(), later).warnings
+
+
+def test_changes_are_corrected_for_all_metrics_together(make_run: MakeRun):
+    changes = compare_runs(
+        make_run({"mf": 2.0, "random": 1.0}), make_run({"mf": 3.0, "random": 1.0}, folder="x")
+    ).changes
+    least = min(change.difference.p for change in changes)
+    assert min(change.p_holm for change in changes) == pytest.approx(min(1.0, least * len(changes)))
+
+
 def test_both_fidelities_stand_beside_the_changes(make_run: MakeRun):
     comparison = compare_runs(make_run(), make_run(folder="later", fidelity={"verdict": "fail"}))
 

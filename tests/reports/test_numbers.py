@@ -64,3 +64,8 @@ def test_a_p_value_is_never_zero():
 )
 def test_a_path_is_cut_to_its_last_part(text: str, kept: str):
     assert without_paths(text) == kept
+
+
+def test_a_p_value_at_the_floor_of_its_test_is_only_known_to_be_no_larger():
+    assert p_value(0.002).replace("\u00a0", " ") == "p = 0.002"
+    assert p_value(0.002, at_floor=True).replace("\u00a0", " ") == "p ≤ 0.002"

@@ -478,3 +478,18 @@ def test_a_policy_that_observes_begins_a_broken_seed_anew(tmp_path: Path, tiny: 
         run(scenario, tmp_path / "run")
 
     assert log_of(run(scenario, tmp_path / "run", resume=True)) == log_of(whole)
+
+
+def test_policies_offline_are_told_apart_by_their_differences_on_the_same_users(finished: RunDir):
+    from simenv.metrics import OFFLINE, _qualities
+
+    rows = [row for row in finished.read_json("comparisons.json") if row["metric"].startswith("ndcg")]
+    assert len(rows) == 3
+    for row in rows:
+        values = {}
+        for side in ("policy", "against"):
+            users, quality = _qualities(finished.rankings[row[side]], 20)
+            values[side] = dict(zip(users, quality[:, list(OFFLINE).index("ndcg")], strict=True))
+        gaps = [values["policy"][user] - values["against"][user] for user in values["policy"]]
+        assert row["difference"] == pytest.approx(np.mean(gaps))
+        assert row["n"] == len(gaps)

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from simenv.intervals import around, benjamini_hochberg, differences, holm, means, paired
@@ -143,3 +145,53 @@ def test_one_user_has_no_interval_around_an_estimate():
 )
 def test_benjamini_and_hochberg_step_up(chances: list[float], wanted: list[float]):
     assert benjamini_hochberg(chances) == pytest.approx(wanted, nan_ok=True)
+
+
+def test_one_odd_user_does_not_set_an_end_in_the_millions():
+    (found,) = means(np.array([[5.0] * 29 + [4.0]]).T)
+    assert 4.5 < found.low < found.mean < found.high <= 5.2
+    rare = np.zeros((30, 1))
+    rare[3] = 1 / 3
+    (found,) = means(rare, bounds=[(0.0, 1.0)])
+    assert 0 <= found.low <= found.mean < found.high < 0.2
+
+
+columns = st.one_of(
+    st.tuples(st.integers(2, 40), st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)).map(
+        lambda t: [t[1]] * (t[0] - 1) + [t[2]]
+    ),
+    st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=40),
+    st.lists(st.floats(0, 10), min_size=2, max_size=6),
+    st.tuples(st.floats(-10, 10), st.lists(st.floats(-1e-9, 1e-9), min_size=2, max_size=30)).map(
+        lambda t: [t[0] + one for one in t[1]]
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(columns)
+def test_ends_are_finite_near_and_on_their_sides(column: list[float]):
+    values = np.array(column)[:, None]
+    (found,) = means(values)
+    reach = np.ptp(values) + 1e-9 * (1 + np.abs(values).max())
+    assert math.isfinite(found.low)
+    assert math.isfinite(found.high)
+    assert found.low <= found.mean + reach * 1e-9
+    assert found.mean <= found.high + reach * 1e-9
+    assert values.min() - 3 * reach <= found.low
+    assert found.high <= values.max() + 3 * reach
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=30), st.floats(0.1, 100), st.floats(-5, 5))
+def test_an_interval_moves_and_grows_with_its_values(column: list[float], scale: float, shift: float):
+    values = np.array(column)[:, None]
+    (one,), (other,) = means(values), means(values * scale + shift)
+    assert [other.low, other.high] == pytest.approx([one.low * scale + shift, one.high * scale + shift], abs=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
+def test_no_end_lies_outside_what_the_metric_can_be(column: list[float]):
+    (found,) = means(np.array(column)[:, None], bounds=[(0.0, 1.0)])
+    assert 0 <= found.low <= found.mean <= found.high <= 1

@@ -140,7 +140,7 @@ def test_policies_are_compared_on_the_users_they_share(tmp_path: Path):
     run.write_world(dataset())
     rows = {row["metric"]: row for row in measure(run)[1]}
 
-    assert set(rows) == set(HEADLINE)
+    assert set(rows) == {*HEADLINE, "calibration"}
     assert rows["N_like"]["n"] == 1
     assert rows["N_like"]["difference"] == 0
 
