@@ -8,6 +8,7 @@ from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.policy import Policy
+from simenv.provenance import SimulatedSource, read_sources
 from simenv.store import load_policy, read_about
 
 
@@ -21,6 +22,11 @@ class Saved:
     def check_sources(self) -> None:
         """Say so where nothing was saved."""
         read_about(self.path)
+
+    @property
+    def simulated_sources(self) -> tuple[SimulatedSource, ...]:
+        """The simulated users that it learnt from, whose seeds must not judge it."""
+        return read_sources(read_about(self.path), self.path)
 
     def fit(self, dataset: Dataset) -> None:
         """Load it, and see that it knows this catalogue."""

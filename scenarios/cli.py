@@ -399,6 +399,9 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the training.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
+    judge_again: Annotated[
+        bool, typer.Option("--judge-again", help="Go on, and have every stage graded anew; nothing is taught again.")
+    ] = False,
     fresh: Fresh = False,
     allow_code: AllowCode = False,
 ) -> None:
@@ -416,8 +419,9 @@ def train(
     folder = out or Path("trainings") / chosen.name
     try:
         # What a training that stands holds may be another's: with --resume its policies are loaded.
-        with watching() as watch, code_of(folder if resume else training, allow_code=allow_code):
-            told = go_through(chosen, folder, resume=resume, fresh=fresh, watch=watch)
+        stands = resume or judge_again
+        with watching() as watch, code_of(folder if stands else training, allow_code=allow_code):
+            told = go_through(chosen, folder, resume=resume, judge_again=judge_again, fresh=fresh, watch=watch)
     except KeyboardInterrupt:
         print(f"\nstopped; go on with the same command and --resume ({folder})", file=sys.stderr)
         raise typer.Exit(130) from None

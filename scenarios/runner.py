@@ -17,6 +17,7 @@ from simenv.metrics import measure
 from simenv.play import play
 from simenv.policy import Observer, Policy
 from simenv.population import Closing, Introducing, Population, Thinking
+from simenv.provenance import check_unseen
 from simenv.ranking import ranking_table
 from simenv.reports.report import write_report
 from simenv.rundir import ANSWERS, ITEM_TEXTS, PERSONAS, RunDir
@@ -158,6 +159,7 @@ class _Cast:
 
     def _made(self, chosen: NamedPolicy) -> Policy:
         policy: Policy = build("policy", chosen.name, chosen.options, self.stage.gifts)
+        check_unseen(policy, self.stage.split.train, self.stage.scenario.seeds, chosen.label)
         return policy
 
     def policy(self, chosen: NamedPolicy) -> Policy:

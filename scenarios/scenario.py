@@ -119,7 +119,8 @@ def _by_switch(value: object) -> object:
     return {"measure": value} if isinstance(value, bool) else value
 
 
-def _distinct(policies: list[NamedPolicy]) -> list[NamedPolicy]:
+def distinct_labels(policies: list[NamedPolicy]) -> list[NamedPolicy]:
+    """Return the policies, if no two of them bear one label."""
     labels = [policy.label.casefold() for policy in policies]  # they name files, and not all disks tell a from A
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
@@ -128,7 +129,7 @@ def _distinct(policies: list[NamedPolicy]) -> list[NamedPolicy]:
 
 
 Policies = Annotated[
-    list[Annotated[NamedPolicy, BeforeValidator(by_name)]], Field(min_length=1), AfterValidator(_distinct)
+    list[Annotated[NamedPolicy, BeforeValidator(by_name)]], Field(min_length=1), AfterValidator(distinct_labels)
 ]
 SplitRule = Annotated[SplitPart, BeforeValidator(_by_rule)]
 Fidelity = Annotated[FidelityPart, BeforeValidator(_by_switch)]

@@ -1,41 +1,55 @@
-"""`simenv train`: a generative policy taught stage by stage, and simulated again after each.
+"""`simenv train`: a generative policy taught stage by stage, and graded after each by those who taught nothing.
 
 out/
   training.json     what every stage did, and how good the policy was after it: held out, to its teachers, its judges
   scenario.yaml     the training with all values used
   00-sft/policy     the policy after the stage, to be shown to users by `{name: saved, path: …}`
-  00-sft/taught     its run before the users who teach; the next stages learn from their grades
-  00-sft/judged     its run before other users, who grade and never teach
-  01-…
+  00-sft/teachers   its run before the users who teach, with seeds from which nothing is learnt; so with the judges
+  00-sft/judges     its run before users of another kind, who never teach
+  00-sft/truth      its run before the made world's own users, where there are any
+  02-disliked/lessons  the run of the policy before this stage, with seeds of its own, from whose grades it learnt
+  beside/judges     pop and EASE before the same users with the same seeds
   report.html
+
+Which seed teaches and which grades follows from the training's `seeds` (see `Training.teaching_seeds` and
+`grading_seeds`): no seed does both, and each stage learns from new ones.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 import yaml
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from simenv.arrays import FloatArray, IntArray
+from simenv.arrays import FloatArray
+from simenv.chance import derived_seed
 from simenv.errors import RunError, ScenarioError, SimenvError
-from simenv.intervals import Interval, differences, means
-from simenv.metrics import Measures
-from simenv.pages import Grade
 from simenv.policy import Policy
 from simenv.population import Closing
-from simenv.ranking import rank
 from simenv.rundir import RunDir
 from simenv.splits import Split
 from simenv.store import load_policy, save_policy
 
 from .fitted import fitted
+from .grading import (
+    HELD_OUT,
+    Figures,
+    by_user,
+    changes,
+    correct,
+    held_out,
+    mean_figures,
+    read_figures,
+    stage_figures,
+    write_figures,
+)
 from .names import build
 from .runner import run
 from .scenario import SHIPPED as SCENARIOS
-from .scenario import DatasetPart, Named, NamedPolicy, Scenario, SplitPart, SplitRule, by_name, told_of
+from .scenario import DatasetPart, Named, NamedPolicy, Scenario, SplitPart, SplitRule, by_name, distinct_labels, told_of
 from .stage import Stage, set_stage
 from .steps import Step, Watcher
 from .told import Part
@@ -44,9 +58,18 @@ SHIPPED = SCENARIOS / "training"
 TRAINING, REPORT = "training.json", "report.html"
 FIRST = "sft"  # the stage that fits the policy
 LABEL = "generative"
-MOST_HELD_OUT = 10_000  # users by whom a stage is measured on held-out rows
-K = 10
-SHOWN = ("S_sat", "N_like", "P_like", "N_exit", "diversity", "popularity_lift")
+LESSONS, BESIDE = "lessons", "beside"
+TEACHERS, JUDGES, TRUTH = "teachers", "judges", "truth"  # who grade
+FIRST_GRADING_SEED = 2**30  # the seeds below teach
+
+
+def _once(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("a seed stands twice; name each once")
+    return seeds
+
+
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], AfterValidator(_once)]
 
 
 class StagePart(Part):
@@ -105,8 +128,13 @@ class Training(Part):
     judges: Annotated[Named, BeforeValidator(by_name)] = Field(
         default_factory=lambda: Named.model_validate({"name": "half", "of": ["voters"], "which": "second"})
     )
+    beside: Annotated[list[Annotated[NamedPolicy, BeforeValidator(by_name)]], AfterValidator(distinct_labels)] = Field(
+        default_factory=lambda: [NamedPolicy.model_validate({"name": name}) for name in ("pop", "ease")]
+    )
     users: int | None = Field(None, ge=1)
-    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([0], min_length=1)
+    seeds: Seeds = Field([0], min_length=1)
+    judge_seeds: Seeds | None = Field(None, min_length=1)
+    graded: Literal["all", "ends"] = "all"  # after which stages users grade
     page_size: int = Field(5, ge=1, le=255)
     max_pages: int = Field(6, ge=1, le=10_000)
     most_lost: float = Field(0.03, ge=0, le=1)  # of the first stage's NDCG on validation rows, by all others together
@@ -122,9 +150,30 @@ class Training(Part):
             raise ValueError("population and judges are the same; who grades must not be who teaches")
         return self
 
+    @model_validator(mode="after")
+    def _apart(self) -> "Training":
+        stages = [name for name, stage in self.course if stage.source == "simulated"]
+        teaching = [seed for name in stages for seed in self.teaching_seeds(name)]
+        if len(set(teaching)) < len(teaching):
+            raise ValueError(f"seeds {self.seeds}: two stages would learn from one seed; take others")
+        given = set(self.judge_seeds or ())
+        both = sorted(given & {*self.seeds, *teaching})
+        if both:
+            which = ", ".join(map(str, both))
+            raise ValueError(f"judge_seeds {which}: what teaches must not grade, and these teach; take others")
+        return self
+
     def text(self) -> str:
         """Return the training as YAML with all values used."""
         return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
+
+    def teaching_seeds(self, stage: str) -> list[int]:
+        """Return the seeds with which teachers teach a stage: one for each of `seeds`, drawn by the stage's name."""
+        return [derived_seed(seed, "teaching", stage) for seed in self.seeds]
+
+    def grading_seeds(self, who: str) -> list[int]:
+        """Return the seeds with which these users grade: `judge_seeds`, or one drawn for each of `seeds`."""
+        return self.judge_seeds or [FIRST_GRADING_SEED + derived_seed(seed, "grading", who) for seed in self.seeds]
 
     @property
     def course(self) -> list[tuple[str, StagePart]]:
@@ -141,35 +190,54 @@ def read_training(source: str, settings: Sequence[str] = ()) -> Training:
     return told.check(Training)
 
 
-@dataclass(frozen=True)
-class Figures:
-    """How good a policy was after a stage, by user."""
-
-    recall: FloatArray  # [H], held out
-    ndcg: FloatArray  # [H]
-    taught: dict[str, FloatArray]  # by metric, of each simulated user [U]
-    judged: dict[str, FloatArray]
-
-
 def train(
-    training: Training, out: Path, *, resume: bool = False, fresh: bool = False, watch: Watcher = lambda _: None
+    training: Training,
+    out: Path,
+    *,
+    resume: bool = False,
+    judge_again: bool = False,
+    fresh: bool = False,
+    watch: Watcher = lambda _: None,
 ) -> dict[str, Any]:
-    """Go through all stages; return what `training.json` says. What stands of a resumed training is not done again."""
-    _check_place(training, out, resume)
+    """Go through all stages; return what `training.json` says.
+
+    What stands of a resumed training is not done again; with `judge_again` all grades are forgotten and given anew.
+    """
+    _check_place(training, out, resume or judge_again, judge_again)
     whole = _Training(training, out, fresh, watch)  # what cannot be is told before anything is written
+    if judge_again:
+        _forget_grades(out)
     RunDir(out).write_text("scenario.yaml", training.text())
     return whole.go()
 
 
-def _check_place(training: Training, out: Path, resume: bool) -> None:
+GRADING_KEYS = {"judges", "judge_seeds", "beside", "graded", "fidelity"}  # nothing that is learnt follows from these
+
+
+def _check_place(training: Training, out: Path, resume: bool, judge_again: bool) -> None:
     there = out / "scenario.yaml"
     if there.exists():
         if not resume:
             raise RunError(f"{out}: there is a training here already; add --resume to go on with it, or another --out")
-        if there.read_text(encoding="utf-8") != training.text():
+        before = yaml.safe_load(there.read_text(encoding="utf-8"))
+        now = yaml.safe_load(training.text())
+        differing = {key for key in now if before.get(key) != now[key]}
+        if differing - GRADING_KEYS:
             raise RunError(f"{out}: holds another training; choose another --out")
+        if differing - {"graded"} and not judge_again:
+            what = ", ".join(sorted(differing - {"graded"}))
+            raise RunError(f"{out}: its {what} were others; add --judge-again to have all graded anew")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out}: not empty and not a training; choose another --out")
+
+
+def _forget_grades(out: Path) -> None:
+    """Remove every run that graded, and what was read from it."""
+    for who in (TEACHERS, JUDGES, TRUTH):
+        for folder in out.glob(f"*/{who}"):
+            shutil.rmtree(folder)
+    for file in out.glob(f"*/{HELD_OUT}*.npz"):
+        file.unlink()
 
 
 class _Training:
@@ -181,10 +249,17 @@ class _Training:
         self.stage: Stage = set_stage(self.scenario)
         self.split: Split = self.stage.split
         self.policy = self._made()
+        self.graders = {TEACHERS: training.population, JUDGES: training.judges}
+        if self.stage.truth is not None:
+            self.graders[TRUTH] = Named(name="truth")
         self.told: list[dict[str, Any]] = []
-        self.figures: list[Figures] = []
+        self.first: Figures = {}  # what grades were given after the first stage, and after the last so far
+        self.last: Figures = {}
+        self.beside: dict[str, Figures] = {}
 
-    def _scenario(self, policies: list[NamedPolicy], population: Named) -> Scenario:
+    def _scenario(
+        self, policies: list[NamedPolicy], population: Named, seeds: Sequence[int] = (0,), *, fidelity: bool = False
+    ) -> Scenario:
         training = self.training
         return Scenario.model_validate(
             {
@@ -195,11 +270,11 @@ class _Training:
                 "population": population,
                 "policies": policies,
                 "users": training.users,
-                "seeds": training.seeds,
+                "seeds": list(seeds),
                 "page_size": training.page_size,
                 "max_pages": training.max_pages,
-                "offline": K,
-                "fidelity": {"measure": training.fidelity},
+                "offline": None,
+                "fidelity": {"measure": fidelity},
             }
         )
 
@@ -209,6 +284,8 @@ class _Training:
         policy: Policy = build("policy", training.policy.name, training.policy.options, gifts)
         if not all(hasattr(policy, name) for name in ("new_tokenizer", "write")):
             raise SimenvError(f"policy '{training.policy.name}' cannot be taught by preferences; 'generative' can")
+        for chosen in training.beside:
+            build("policy", chosen.name, chosen.options, gifts)
         for users in (training.population, training.judges):
             made = build("population", users.name, users.options, gifts)
             if isinstance(made, Closing):
@@ -234,17 +311,22 @@ class _Training:
             self.watch(Step(f"{name}: teaching", number, len(names), "stages"))
             if not (folder / "stage.json").is_file():
                 try:
-                    policy, about = self._first() if part is None else self._next(part, folder, number)
+                    policy, about = self._first() if part is None else self._next(name, part, folder, number)
                 except SimenvError as error:
                     error.args = (f"stage '{name}': {error}",)
                     raise
                 save_policy(policy, folder / "policy")
                 RunDir(folder).write_json("stage.json", about)
             about = RunDir(folder).read_json("stage.json")
-            self.watch(Step(f"{name}: held-out rows", number, len(names), "stages"))
-            figures = self._measured(folder)
-            self.figures.append(figures)
-            self.told.append({"name": name, "folder": folder.name, **about, **self._intervals(figures)})
+            stage = {"name": name, "folder": folder.name, **about}
+            if self.training.graded == "all" or number in (0, len(names) - 1):
+                self.watch(Step(f"{name}: grading", number, len(names), "stages"))
+                self.last = self._figures(folder)
+                self.first = self.first or self.last
+                stage |= stage_figures(self.last, self.first)
+            self.told.append(stage)
+            if number == 0:
+                self.beside = self._rivals()
             self._write()
         return self.plain()
 
@@ -260,7 +342,7 @@ class _Training:
         told = {"source": "training rows", "objective": "cross-entropy"}
         return found.policy, told | ({} if valid is None else {"valid": [valid]})
 
-    def _next(self, part: StagePart, folder: Path, number: int) -> tuple[Policy, dict[str, Any]]:
+    def _next(self, name: str, part: StagePart, folder: Path, number: int) -> tuple[Policy, dict[str, Any]]:
         """Teach the policy of the stage before."""
         from simenv.recommenders.generative.curriculum import Lesson, taught
 
@@ -284,12 +366,16 @@ class _Training:
             base=next(iter(self.told[0].get("valid", ())), None),
             seed=number,
         )
-        run_before = RunDir.open(before / "taught") if part.source == "simulated" else None
+        lessons = None
+        if part.source == "simulated":
+            seeds = self.training.teaching_seeds(name)
+            scenario = self._scenario([_saved(before / "policy")], self.training.population, seeds)
+            lessons = self._played(scenario, folder / LESSONS, before / "policy")
         told = taught(
             policy,
             lesson,
             self.split,
-            run_before,
+            lessons,
             folder=folder / "progress",
             watch=lambda epoch: self.watch(
                 Step(folder.name, epoch.done, epoch.total, "epochs", f"loss {epoch.loss:.4g}", epoch.seconds_left)
@@ -297,43 +383,46 @@ class _Training:
         )
         return policy, {"source": part.source, "objective": part.objective, **asdict(told)}
 
-    def _measured(self, folder: Path) -> Figures:
-        """Return how good the policy in a stage's folder is: on held-out rows, and before both kinds of users."""
-        kept = folder / "figures.npz"
-        if kept.is_file():
-            with np.load(kept, allow_pickle=False) as arrays:
-                return _unpacked(dict(arrays))
-        policy: Any = load_policy(folder / "policy")
-        recall, ndcg = held_out(policy, self.split, self.stage.users)
-        taught = self._played(folder, "taught", self.training.population)
-        judged = self._played(folder, "judged", self.training.judges)
-        figures = Figures(recall, ndcg, taught, judged)
-        unfinished = kept.with_suffix(".unfinished.npz")
-        np.savez(unfinished, allow_pickle=False, **_packed(figures))
-        unfinished.replace(kept)
+    def _figures(self, folder: Path) -> Figures:
+        """Return how good the policy in a stage's folder is: on held-out rows, and before all who grade."""
+        kept = folder / f"{HELD_OUT}.npz"
+        if not kept.is_file():
+            write_figures(kept, held_out(load_policy(folder / "policy"), self.split, self.stage.users))
+        figures: dict[str, Mapping[str, FloatArray]] = {HELD_OUT: read_figures(kept)}
+        for who, population in self.graders.items():
+            kept = folder / who / "figures.npz"
+            if not kept.is_file():
+                seeds = self.training.grading_seeds(who)
+                policy = folder / "policy"
+                scenario = self._scenario([_saved(policy)], population, seeds, fidelity=self.training.fidelity)
+                write_figures(kept, by_user(self._played(scenario, folder / who, policy))[LABEL])
+            figures[who] = read_figures(kept)
         return figures
 
-    def _played(self, folder: Path, name: str, population: Named) -> dict[str, FloatArray]:
-        saved = NamedPolicy.model_validate({"name": "saved", "path": str(folder / "policy"), "label": LABEL})
-        scenario = self._scenario([saved], population)
-        there = (folder / name / "manifest.json").exists()
-        if there:
-            _call_anew(RunDir(folder / name), str(folder / "policy"))
-        result = run(scenario, folder / name, resume=there, watch=self.watch)
-        return by_user(result)
+    def _rivals(self) -> dict[str, Figures]:
+        """Return how good the policies beside are, on the same rows and to the same users with the same seeds."""
+        chosen = self.training.beside
+        figures: dict[str, dict[str, Mapping[str, FloatArray]]] = {one.label: {} for one in chosen}
+        folder = self.out / BESIDE
+        for one in chosen:
+            kept = folder / f"{HELD_OUT}-{one.label}.npz"
+            if not kept.is_file():
+                made = build("policy", one.name, one.options, self.stage.gifts)
+                policy = fitted(made, one.label, self.split, options=one.options, fresh=self.fresh, watch=self.watch)
+                folder.mkdir(parents=True, exist_ok=True)
+                write_figures(kept, held_out(policy.policy, self.split, self.stage.users))
+            figures[one.label][HELD_OUT] = read_figures(kept)
+        for who, population in self.graders.items() if chosen else ():
+            scenario = self._scenario(chosen, population, self.training.grading_seeds(who))
+            for label, metrics in by_user(self._played(scenario, folder / who)).items():
+                figures[label][who] = metrics
+        return dict(figures)
 
-    def _intervals(self, figures: Figures) -> dict[str, Any]:
-        """Return all figures with their intervals, and how far they are from those of the first stage."""
-        first = self.figures[0]
-        told: dict[str, Any] = {
-            "held_out": {
-                f"recall@{K}": _told(figures.recall, first.recall),
-                f"ndcg@{K}": _told(figures.ndcg, first.ndcg),
-            }
-        }
-        for name, now, then in (("taught", figures.taught, first.taught), ("judged", figures.judged, first.judged)):
-            told[name] = {metric: _told(values, then[metric]) for metric, values in now.items()}
-        return told
+    def _played(self, scenario: Scenario, folder: Path, policy: Path | None = None) -> RunDir:
+        there = (folder / "manifest.json").exists()
+        if there and policy is not None:
+            _call_anew(RunDir(folder), str(policy))
+        return run(scenario, folder, resume=there, watch=self.watch)
 
     def plain(self) -> dict[str, Any]:
         """Return the whole training as JSON holds it."""
@@ -345,19 +434,33 @@ class _Training:
             "users": len(self.stage.users),
             "population": self.training.population.model_dump(),
             "judges": self.training.judges.model_dump(),
-            "trust": {name: self._trust(name) for name in ("taught", "judged")},
+            "graders": [HELD_OUT, *self.graders],
+            "seeds": self._seeds(),
+            "trust": {who: self._trust(who) for who in self.graders},
             "stages": self.told,
+            "beside": {label: mean_figures(figures) for label, figures in self.beside.items()},
+            "changes": changes(self.first, self.last, self.beside) if len(self.told) > 1 else [],
         }
 
-    def _trust(self, name: str) -> dict[str, Any]:
-        runs = sorted(self.out.glob(f"*/{name}/manifest.json"))
+    def _seeds(self) -> dict[str, dict[str, list[int]]]:
+        """Return with which seeds each stage was taught, and with which each grades."""
+        stages = [name for name, stage in self.training.course if stage.source == "simulated"]
+        return {
+            "teaching": {name: self.training.teaching_seeds(name) for name in stages},
+            "grading": {who: self.training.grading_seeds(who) for who in self.graders},
+        }
+
+    def _trust(self, who: str) -> dict[str, Any]:
+        runs = sorted(self.out.glob(f"[0-9]*/{who}/manifest.json"))
         return dict(RunDir.open(runs[0].parent).manifest.get("fidelity", {})) if runs else {}
 
     def _write(self) -> None:
         from simenv.reports.training import write_training_report
 
-        RunDir(self.out).write_json(TRAINING, self.plain())
-        write_training_report(self.out, self.plain())
+        correct([stage for stage in self.told if HELD_OUT in stage], [HELD_OUT, *self.graders])
+        plain = self.plain()
+        RunDir(self.out).write_json(TRAINING, plain)
+        write_training_report(self.out, plain)
 
 
 def _call_anew(run: RunDir, path: str) -> None:
@@ -367,47 +470,5 @@ def _call_anew(run: RunDir, path: str) -> None:
         run.write_json("manifest.json", {**run.manifest, "policies": policies})
 
 
-def held_out(policy: Policy, split: Split, users: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Return the recall and NDCG at 10 of users with test rows, those of the play first, asked with all rows before."""
-    history = split.past()
-    tested = np.unique(split.test.users)
-    others = np.setdiff1d(tested, users)[: max(0, MOST_HELD_OUT - len(users))]
-    asked = np.sort(np.concatenate([np.intersect1d(tested, users), others]))
-    found = rank(policy, history, split.test, asked, K).qualities()
-    return found[:, 0], found[:, 1]
-
-
-def by_user(result: RunDir) -> dict[str, FloatArray]:
-    """Return a run's metrics of each user, and the mean grade of what was looked at."""
-    measures = Measures(result)
-    names = list(measures.session_values)
-    found = {name: measures.per_user[:, 0, names.index(name)] for name in SHOWN if name in names}
-    seen = measures.grade != Grade.UNSEEN
-    user = measures.session_user[measures.event_session]
-    count = np.bincount(user[seen], minlength=len(measures.users))
-    total = np.bincount(user[seen], measures.grade[seen] - 1.0, len(measures.users))
-    grade = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
-    return {"grade": grade} | found
-
-
-def _told(now: FloatArray, then: FloatArray) -> dict[str, Any]:
-    mean = means(now[:, None])[0]
-    gap = differences((now - then)[:, None])[0]
-    return {**_plain(mean), "gained": _plain(gap)}
-
-
-def _plain(value: Interval) -> dict[str, float | None]:
-    told = {"mean": value.mean, "low": value.low, "high": value.high}
-    return {name: float(one) if np.isfinite(one) else None for name, one in told.items()}
-
-
-def _packed(figures: Figures) -> dict[str, FloatArray]:
-    told = {"recall": figures.recall, "ndcg": figures.ndcg}
-    told |= {f"taught.{name}": values for name, values in figures.taught.items()}
-    return told | {f"judged.{name}": values for name, values in figures.judged.items()}
-
-
-def _unpacked(arrays: dict[str, FloatArray]) -> Figures:
-    taught = {name[7:]: values for name, values in arrays.items() if name.startswith("taught.")}
-    judged = {name[7:]: values for name, values in arrays.items() if name.startswith("judged.")}
-    return Figures(arrays["recall"], arrays["ndcg"], taught, judged)
+def _saved(policy: Path) -> NamedPolicy:
+    return NamedPolicy.model_validate({"name": "saved", "path": str(policy), "label": LABEL})

@@ -27,6 +27,11 @@ def key(seed: int, *names: str | int) -> np.uint64:
     return np.uint64(_digest((seed, *names)))
 
 
+def derived_seed(seed: int, *names: str | int) -> int:
+    """Return a seed of its own for these names, from 0 up to 2**30."""
+    return int(key(seed, *names)) % 2**30
+
+
 def mix(bits: BitArray | np.uint64, part: IntArray | BitArray | int) -> BitArray:
     """Return fresh bits for each pair of old bits and a number, by broadcasting."""
     fresh: BitArray = _mix(bits, np.atleast_1d(part).astype(np.uint64))

@@ -34,7 +34,9 @@ class Interval:
     p: float = math.nan  # of a paired difference: how often chance alone gives one as large
 
 
-def means(values: FloatArray, *, seed: int = 0, bounds: Sequence[Bounds] | None = None) -> list[Interval]:
+def means(
+    values: FloatArray, *, seed: int = 0, bounds: Sequence[Bounds] | None = None, level: float = LEVEL
+) -> list[Interval]:
     """Return the interval of each column's mean [n users, columns], by bootstrap over users.
 
     Users are resampled, the same ones for every column; NaN counts for no user. Each end is the farther of two:
@@ -55,7 +57,7 @@ def means(values: FloatArray, *, seed: int = 0, bounds: Sequence[Bounds] | None 
     spreads = np.maximum(spreads, LEAST_ERROR * errors)
     scores = np.divide(shifts, spreads, out=np.full_like(shifts, np.nan), where=spreads > 0)
     intervals = [
-        _reach(float(mean[one]), shifts[:, one], scores[:, one], float(errors[one]), int(counts[one]))
+        _reach(float(mean[one]), shifts[:, one], scores[:, one], float(errors[one]), int(counts[one]), level)
         for one in range(values.shape[1])
     ]
     return intervals if bounds is None else [_within(one, *ends) for one, ends in zip(intervals, bounds, strict=True)]
@@ -81,7 +83,9 @@ def paired(one: FloatArray, other: FloatArray, *, seed: int = 0) -> Interval:
     return differences((one - other)[:, None], seed=seed)[0]
 
 
-def differences(values: FloatArray, *, seed: int = 0, bounds: Sequence[Bounds] | None = None) -> list[Interval]:
+def differences(
+    values: FloatArray, *, seed: int = 0, bounds: Sequence[Bounds] | None = None, level: float = LEVEL
+) -> list[Interval]:
     """Return the interval and p-value of each column of paired differences [n users, columns].
 
     The p-value is that of a sign-flip test: under no difference each user's sign is a coin's.
@@ -100,7 +104,7 @@ def differences(values: FloatArray, *, seed: int = 0, bounds: Sequence[Bounds] |
     chances = (1 + beyond) * LEAST_P
     return [
         Interval(one.mean, one.low, one.high, one.n, float(chance) if one.n else math.nan)
-        for one, chance in zip(means(values, seed=seed, bounds=bounds), chances, strict=True)
+        for one, chance in zip(means(values, seed=seed, bounds=bounds, level=level), chances, strict=True)
     ]
 
 
@@ -148,14 +152,14 @@ def around(estimate: float, drawn: FloatArray, n: int, bounds: tuple[float, floa
     return Interval(estimate, max(bounds[0], estimate - reach), min(bounds[1], estimate + reach), n)
 
 
-def _reach(mean: float, shifts: FloatArray, scores: FloatArray, error: float, n: int) -> Interval:
+def _reach(mean: float, shifts: FloatArray, scores: FloatArray, error: float, n: int, level: float) -> Interval:
     """Return the interval whose ends are the farther of the percentiles' and of bootstrap-t's."""
     if n < 2:
         return Interval(mean, math.nan, math.nan, n)
-    tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - LEVEL) / 2)))
+    tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - level) / 2)))
     low, high = np.quantile(shifts[np.isfinite(shifts)], [tail, 1 - tail])
     known = scores[np.isfinite(scores)]
     if n >= STUDENTS and len(known):  # fewer are too often drawn all alike, when a t-statistic knows no bounds
-        least, most = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        least, most = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
         low, high = min(low, -most * error), max(high, -least * error)
     return Interval(mean, mean + min(float(low), 0.0), mean + max(float(high), 0.0), n)

@@ -17,6 +17,7 @@ from . import __version__
 from .errors import ScenarioError, SimenvError, StoreError
 from .plugins import load_plugin
 from .policy import Policy
+from .provenance import LEARNT_FROM, LearntFromSimulation, plain_sources, read_sources, sources_of
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 ABOUT, ARRAYS = "policy.json", "arrays.safetensors"
@@ -100,6 +101,8 @@ def save_policy(policy: Policy, folder: Path, **facts: Any) -> None:
         "simenv": __version__,
         **facts,
     }
+    if sources_of(policy):
+        about[LEARNT_FROM] = plain_sources(sources_of(policy))
     write_state(folder, about, policy.state())
 
 
@@ -118,6 +121,8 @@ def load_policy(folder: Path) -> Any:
     try:
         policy = kind(**about.get("settings", {}))
         policy.restore(arrays)
+        if isinstance(policy, LearntFromSimulation):
+            policy.simulated_sources = read_sources(about, folder)
     except (AttributeError, TypeError, ValueError, KeyError, RuntimeError) as error:
         raise StoreError(
             f"{folder}: cannot make '{about.get('policy')}' of what is kept here"

@@ -17,9 +17,10 @@ from simenv.preferences.converting import to_groups, to_lists, to_sft
 from simenv.preferences.leaks import guard, held_out_keys
 from simenv.preferences.logged import logged
 from simenv.preferences.pasts import past_of
-from simenv.preferences.records import Graded, Records, pair_keys
+from simenv.preferences.records import NONE, Graded, Records, pair_keys
 from simenv.preferences.selfplay import Level, self_play
 from simenv.preferences.simulated import simulated
+from simenv.provenance import SimulatedSource, world_of
 from simenv.ranking import ndcg
 from simenv.rundir import RunDir
 from simenv.splits import Split
@@ -86,12 +87,14 @@ def taught(
     so that nobody is pleased at the cost of what real users chose.
     """
     policy.tokenizer.check(split.train)
+    source: SimulatedSource | None = None
     if lesson.source == "self-play" and lesson.objective == "group":
         offers = rewarded_beams(policy, lesson, split)
         count = len(offers)
     else:
         records = records_of(policy, lesson, split, run)
         offers, count = _offers(policy, lesson, records, split), len(records)
+        source = None if run is None else source_of(records, run, split)
     objective = objective_of(lesson.objective, lesson.options)
     how: Any = {"spans": policy.spans, "batch_size": lesson.batch_size, "seed": lesson.seed}
     task = Preferring(policy.model, policy.prompting, offers, objective, **how)
@@ -112,6 +115,8 @@ def taught(
         facts={"lesson": _plain(lesson), "rows": split.train.fingerprint},
     ).run()
     after = task.chosen()
+    if source is not None and past.kept:
+        policy.simulated_sources = (*policy.simulated_sources, source)
     return Taught(
         count,
         len(offers),
@@ -135,6 +140,15 @@ def records_of(policy: Generative, lesson: Lesson, split: Split, run: RunDir | N
     else:
         raise SimenvError("a stage that learns from simulated users needs a run of the policy before")
     return _some(records, lesson)
+
+
+def source_of(records: Records, run: RunDir, split: Split) -> SimulatedSource | None:
+    """Return from which users of a run these records are; None where none of them is of simulated users."""
+    seeds = np.unique(records.seeds[records.seeds != NONE]).tolist()
+    if not seeds:
+        return None
+    population = str(run.manifest["population"]["name"])
+    return SimulatedSource(world_of(split.train), population, tuple(seeds), len(np.unique(records.users)))
 
 
 def _some(records: Records, lesson: Lesson) -> Records:

@@ -15,6 +15,7 @@ from simenv.language.llama import Shape
 from simenv.language.rows import TokenRows
 from simenv.options import check_choice, check_number, check_whole
 from simenv.pages import EMPTY, Grade
+from simenv.provenance import SimulatedSource, read_sources
 from simenv.store import Arrays
 from simenv.torches import hold_memory, kept_progress, resume_progress, set_rate
 
@@ -108,6 +109,7 @@ class Generative(Learned):
         self.learning_rate, self.decay, self.smoothing = learning_rate, decay, smoothing
         self.batch_size, self.epochs, self.patience, self.check_every = batch_size, epochs, patience, check_every
         self.seed = seed
+        self.simulated_sources: tuple[SimulatedSource, ...] = ()  # whose seeds must not judge it
         self.new_tokenizer()  # its options are checked at the door too
         if among is not None:
             check_choice(("level", "vocabulary"), among=among)
@@ -149,7 +151,7 @@ class Generative(Learned):
         self._histories = Histories.of(dataset, self.window)
         if not len(self._histories):
             raise SimenvError(f"{dataset.name}: nobody has two interactions, so there is no next item to learn")
-        self.language = self.new_language()
+        self._open_language()
         self.tokenizer = self.new_tokenizer()
         titles = self.tokenizer if isinstance(self.tokenizer, TitleTokenizer) else None
         if titles is None:
@@ -171,6 +173,12 @@ class Generative(Learned):
         others = [weight for weight in self._network.parameters() if weight.dim() < 2]
         groups = [{"params": matrices, "weight_decay": self.decay}, {"params": others, "weight_decay": 0.0}]
         self._optimiser = torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.98), fused=True)
+
+    def _open_language(self) -> None:
+        """Open what is written with; whom a published folder learnt from, the policy learnt from too."""
+        self.language = self.new_language()
+        published = self.language.published
+        self.simulated_sources = () if published is None else read_sources(published.about, published.folder)
 
     def new_language(self) -> Backbone:
         """Return what is written with, before it knows any item."""
@@ -374,7 +382,7 @@ class Generative(Learned):
     def restore(self, arrays: Arrays) -> None:
         """Take back what `state` gave."""
         super().restore(arrays)
-        self.language = self.new_language()
+        self._open_language()
         self.language.restore(_below(arrays, "language."))
         self.tokenizer = self.new_tokenizer()
         self.tokenizer.restore(_below(arrays, "tokenizer."))

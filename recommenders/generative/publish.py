@@ -13,6 +13,7 @@ from simenv.arrays import IdArray, IntArray
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError, StoreError
 from simenv.pages import EMPTY
+from simenv.provenance import LEARNT_FROM, plain_sources
 
 from .disambiguation import collisions
 from .titles import TitleTokenizer
@@ -28,8 +29,8 @@ def publish(policy: "Generative", folder: Path, dataset: Dataset) -> None:
     """Write a fitted policy's model so that AutoModelForCausalLM and AutoTokenizer load it, with its items' tokens.
 
     The tokenizer knows every token by its name: "<begin><a_3><b_7>" is read as the policy writes it. `items.json`
-    tells each item's tokens, by the data set's own ids, and `among` what each is told; `users.json` each user's where
-    the policy tells users.
+    tells each item's tokens, by the data set's own ids, `among` what each is told, and from which simulated users it
+    was learnt; `users.json` tells each user's tokens where the policy tells users.
     """
     folder = Path(folder)
     if not policy.item_count:
@@ -42,7 +43,8 @@ def publish(policy: "Generative", folder: Path, dataset: Dataset) -> None:
     made = {"made": policy.language.made, "simenv": __version__}
     spell, prompting = policy.language.token, policy.prompting
     items = _told(policy.tokenizer, dataset.catalog.ids, prompting.rows, spell)
-    _write(folder / ITEMS, made | {"among": policy.normalise} | items)
+    learnt_from = {LEARNT_FROM: plain_sources(policy.simulated_sources)} if policy.simulated_sources else {}
+    _write(folder / ITEMS, made | {"among": policy.normalise} | learnt_from | items)
     if policy.user_names is not None and prompting.users is not None:
         policy.user_names.check(dataset)
         _write(folder / USERS, made | _told(policy.user_names, dataset.users.ids, prompting.users, spell))
