@@ -59,7 +59,7 @@ bench-users: $(VENV)/.done
 bench-trust: $(VENV)/.done
 	$(BIN)/python -m benchmarks.trust $(foreach name,$(ONLY),--only $(name))
 
-# Three seeds, some two hours on one core; what stands in a --work folder is not done again.
+# Three seeds, some one hour on one core; what stands in a --work folder is not done again.
 bench-rf-dpo: $(VENV)/.done
 	$(BIN)/python -m benchmarks.rf_dpo
 

@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where the data sets lie")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--work", type=Path, help="where the trainings go, to be gone on with; a temporary folder")
-    parser.add_argument("--graded", choices=("all", "ends"), default="all", help="after which stages users grade")
+    parser.add_argument("--graded", choices=("all", "ends"), default="ends", help="after which stages users grade")
     parser.add_argument("--judge-again", action="store_true", help="have the trainings in --work graded anew")
     parser.add_argument("--made-world", action="store_true", help="only time the shipped training, from nothing")
     told = parser.parse_args()

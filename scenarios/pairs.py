@@ -174,6 +174,7 @@ def _told(run: RunDir, split: Split, wish: Wish) -> dict[str, Any]:
         "fingerprint": split.train.fingerprint,
         "split": split.protocol,
         "population": manifest["population"]["name"],
+        "population_seeds": manifest["seeds"],  # what learns from these rows must not be judged with them
         "fidelity": manifest.get("fidelity", {}).get("verdict", "not measured"),
         "against": wish.against,
         "by": wish.by,

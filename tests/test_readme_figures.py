@@ -73,3 +73,31 @@ def test_a_quoted_figure_is_that_of_its_benchmark(name: str, figure: str, form: 
     quoted = form.format(figures(name)[figure])
     quoted = re.sub(r"\b0(?=\.)", "", quoted) if drop else quoted
     assert quoted in " ".join(README.split()), f"{name}.json says {quoted!r}"
+
+
+RF_DPO = (("teachers", "grade"), ("judges", "grade"), ("held out", "recall@10"))
+
+
+def bare(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−").replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
+
+
+def change_of(figure: str) -> str:
+    rows = json.loads((RESULTS / "rf-dpo.json").read_text(encoding="utf-8"))["rows"]
+    row = next(row for row in rows if row["figure"] == figure)
+    return f"{'+' if row['value'] > 0 else ''}{bare(row['value'])} [{bare(row['low'])}, {bare(row['high'])}]"
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_row_of_what_feedback_taught_is_that_of_its_benchmark(seed: int):
+    known, cells = figures("rf-dpo"), [str(seed)]
+    for who, metric in RF_DPO:
+        ends = [known[f"seed {seed}, {stage}, {who}: {metric}"] for stage in ("0 sft", "6 passed-2")]
+        cells.append(f"{' > '.join(map(bare, ends))}: {change_of(f'seed {seed}, change, {who}: {metric}')}")
+    assert f"| {' | '.join(cells)} |" in README
+
+
+@pytest.mark.parametrize("over", ["users", "seeds"])
+def test_what_feedback_taught_over_all_seeds_is_that_of_its_benchmark(over: str):
+    cells = [change_of(f"all seeds, change, {who}: {metric}, over {over}") for who, metric in RF_DPO]
+    assert f"| all, over {over} | {' | '.join(cells)} |" in README

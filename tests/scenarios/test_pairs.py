@@ -94,6 +94,8 @@ def test_the_card_counts_what_is_there_and_what_is_not(finished: RunDir, tmp_pat
     assert card["most_of_a_user"] <= 3
     assert sum(card["by_policy"].values()) == sum(card["by_grades"].values()) == sum(card["gaps"].values()) == len(rows)
     assert card["fidelity"]
+    assert card["population_seeds"] == finished.manifest["seeds"]
+    assert set(map(int, card["by_seed"])) == {row["seed"] for row in rows} <= set(card["population_seeds"])
     assert all(card["left_out"][reason] > 0 for reason in ("held_out_candidates", "duplicates", "for_balance"))
     counts = dict(zip(finished.items["item_id"].to_pylist(), finished.items["train_count"].to_pylist(), strict=True))
     told = written.card_path.read_text(encoding="utf-8")
