@@ -5,7 +5,8 @@ are folded into the vectors that `browsing` multiplies. A choice is foretold amo
 he has met them already, and famous items are met more often than others: that much of a choice is taken off there.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +18,8 @@ from simenv.errors import DataError
 from simenv.interactions import NO_TIME
 from simenv.judgement import Judgement
 from simenv.pages import Grade
+from simenv.store import Arrays
+from simenv.training import Epoch, Training
 
 from .browsing import Browsing, Habits, Minds, fitted, habits_of, usual_worth
 from .choosing import LAST, LUKEWARM, Leanings, learn_leanings
@@ -40,12 +43,25 @@ class ChoicePopulation:
 
     def fit(self, dataset: Dataset) -> None:
         """Learn from four fifths of each history, how much that tells from the rest; then from all."""
+        self.train(dataset, Training())
+
+    def train(self, dataset: Dataset, training: Training) -> None:
+        """Learn as `fit` does, and be watched: each round of what users choose next is an epoch."""
         log = dataset.interactions
         if len(log) < 10:
             raise DataError(f"{dataset.name}: {len(log)} training rows are too few to fit the users to; 10 at least")
         if min(len(dataset.users), len(dataset.catalog)) < 2:
             raise DataError(f"{dataset.name}: to fit the users takes at least two of them, and two items")
-        self.minds = learn_minds(dataset, self.seed, self.habits).minds
+        self.minds = learn_minds(dataset, self.seed, self.habits, training.watch).minds
+
+    def state(self) -> Arrays:
+        """Return all that was learnt."""
+        minds = fitted(self.minds, self)
+        return {field.name: getattr(minds, field.name) for field in fields(minds) if field.name != "habits"}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Be as the population was whose state this is."""
+        self.minds = Minds(**arrays, habits=self.habits)
 
     def enter(self, users: IntArray, luck: BitArray) -> Browsing:
         """Seat these users in this order."""
@@ -68,9 +84,9 @@ class Learnt:
     late: Leanings
 
 
-def learn_minds(dataset: Dataset, seed: int, habits: Habits) -> Learnt:
+def learn_minds(dataset: Dataset, seed: int, habits: Habits, watch: Callable[[Epoch], None] = lambda _: None) -> Learnt:
     """Learn from four fifths of each history, how much that tells from the rest; then from all."""
-    early, leanings = learn_leanings(dataset, seed)
+    early, leanings = learn_leanings(dataset, seed, watch)
     weights = _calibrated(dataset, early, stream(seed, "choice"))
     met = MEETING * np.log(dataset.popularity + 1.0)
     met -= np.log(np.exp(met).mean())

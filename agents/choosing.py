@@ -10,7 +10,7 @@ This is the family of linear autoencoders and sequence models (EASE, MultVAE, SA
 the policies of this family better than others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.chance import stream
 from simenv.dataset import Dataset, disliked_to, liked_from
 from simenv.text import TfidfEncoder
+from simenv.training import Clock, Epoch
 
 WIDTH = 24  # of a user's and an item's vector
 DIRECTIONS, TEXTS = 128, 32  # in which histories are told: of company, of texts
@@ -62,8 +63,18 @@ class _Lessons:
     met: sparse.csr_array  # [L, I]
 
 
-def learn_leanings(dataset: Dataset, seed: int) -> tuple[Leanings, Leanings]:
+def learn_leanings(
+    dataset: Dataset, seed: int, watch: Callable[[Epoch], None] = lambda _: None
+) -> tuple[Leanings, Leanings]:
     """Return the users' leanings after four fifths of their histories, and after the whole."""
+    rounds_done, clock = 0, Clock()
+
+    def tell(loss: float) -> None:
+        nonlocal rounds_done
+        rounds_done += 1
+        total = ROUNDS + LATE_ROUNDS
+        watch(Epoch(rounds_done, total, loss, None, clock.left(rounds_done, total)))
+
     rng = stream(seed, "choosing")
     tongue = _Tongue(dataset)
     traits = tongue.traits.astype(np.float32)
@@ -76,7 +87,7 @@ def learn_leanings(dataset: Dataset, seed: int) -> tuple[Leanings, Leanings]:
             scale = lessons.told.mean(axis=0), lessons.told.std(axis=0) + 1e-6
         lessons.told[:] = (lessons.told - scale[0]) / scale[1]
         fame = _fame(dataset, share)
-        lore = _taught(lessons, traits, fame, lore, rounds, rate, rng)
+        lore = _taught(lessons, traits, fame, lore, rounds, rate, rng, tell)
         items = lore.own + traits @ lore.by_traits
         items -= items.mean(axis=0)
         before = _before(dataset, share)
@@ -201,7 +212,7 @@ def _lessons(
 
 def _taught(
     lessons: _Lessons, traits: FloatArray, fame: FloatArray, lore: _Lore | None, rounds: int, rate: float,
-    rng: np.random.Generator,
+    rng: np.random.Generator, tell: Callable[[float], None],
 ) -> _Lore:  # fmt: skip
     """Return what answers the lessons best, beginning from what is known.
 
@@ -231,7 +242,12 @@ def _taught(
             answers, met = answers[:, some], met[:, some]
         which = slice(None) if some is None else some
         hidden, vectors = told @ layer, own[which] + traits[which] @ by_traits
-        wrong = _chances(hidden @ vectors.T + (fame[which] + charm[which] + extra), met) * answers.sum(axis=1)[:, None]
+        chances = _chances(hidden @ vectors.T + (fame[which] + charm[which] + extra), met)
+        is_round = step * rounds // steps > (step - 1) * rounds // steps
+        if is_round:
+            right = np.maximum(chances[_rows(answers), answers.indices], 1e-12)
+            tell(float(-(answers.data * np.log(right)).sum() / max(float(answers.data.sum()), 1e-9)))
+        wrong = chances * answers.sum(axis=1)[:, None]
         wrong[_rows(answers), answers.indices] -= answers.data
         wrong /= max(float(answers.data.sum()), 1e-9)
         slope = wrong.T @ hidden

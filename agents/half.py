@@ -11,6 +11,8 @@ from simenv.errors import SimenvError
 from simenv.judgement import Judgement
 from simenv.options import check_choice, check_whole
 from simenv.population import Sessions, Telling, judging
+from simenv.store import Arrays, savable
+from simenv.training import Trainable, Training
 
 from .mixture import Member
 
@@ -31,10 +33,26 @@ class HalfPopulation:
 
     def fit(self, dataset: Dataset) -> None:
         """Fit the population to its half."""
+        self.train(dataset, Training())
+
+    def train(self, dataset: Dataset, training: Training) -> None:
+        """Fit the population to its half, and let it be watched if it learns by epochs."""
         log = dataset.interactions
         drawn = uniform(mix(mix(key(self.seed, "half"), log.users), log.items)) < 0.5
         rows = drawn if self.which == "first" else ~drawn
-        self.of[0].population.fit(replace(dataset.only(log[rows]), name=dataset.name))
+        half, population = replace(dataset.only(log[rows]), name=dataset.name), self.of[0].population
+        if isinstance(population, Trainable):
+            population.train(half, training)
+        else:
+            population.fit(half)
+
+    def state(self) -> Arrays:
+        """Return what the population learnt."""
+        return savable(self.of[0].population, self.of[0].label).state()
+
+    def restore(self, arrays: Arrays) -> None:
+        """Be as the population was whose state this is."""
+        savable(self.of[0].population, self.of[0].label).restore(arrays)
 
     def enter(self, users: IntArray, luck: BitArray) -> Sessions:
         """Seat these users in this order."""

@@ -16,6 +16,7 @@ from simenv.judgement import Judgement
 from simenv.options import check_number
 from simenv.pages import Page, Reaction
 from simenv.population import Closing, Eager, Introducing, Population, Sessions, Telling, Thinking, judging
+from simenv.store import Arrays, savable
 
 MISSING: dict[str, object] = {"known": True, "verdicts": np.nan}  # None for the rest
 LISTS = ("words", "remembered", "asked")
@@ -56,6 +57,18 @@ class MixturePopulation:
         """Fit every kind of users."""
         for member in self.of:
             member.population.fit(dataset)
+
+    def state(self) -> Arrays:
+        """Return what every kind of users learnt."""
+        states = [savable(member.population, member.label).state() for member in self.of]
+        return {f"{place}.{name}": array for place, state in enumerate(states) for name, array in state.items()}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Be as the population was whose state this is."""
+        for place, member in enumerate(self.of):
+            begin = f"{place}."
+            own = {name.removeprefix(begin): array for name, array in arrays.items() if name.startswith(begin)}
+            savable(member.population, member.label).restore(own)
 
     def kinds(self, users: IntArray) -> IntArray:
         """Return which member each user belongs to."""
@@ -137,6 +150,10 @@ class TalkingMixture(MixturePopulation):
             found = member.population.think_over(events.filter(pc.is_in(events["user_id"], value_set=his)))
             rows += [{**row, "kind": member.label} for row in found]
         return rows
+
+    def state(self) -> Arrays:
+        """Refuse to be kept: agents are made anew for every run."""
+        raise SimenvError("a mixture with agents among its users is not kept")
 
     def fit(self, dataset: Dataset) -> None:
         """Fit every kind of users."""

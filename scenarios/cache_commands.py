@@ -7,18 +7,18 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command("list")
 def list_command() -> None:
-    """List the fitted policies that are kept, the latest first."""
+    """List the fitted policies and users that are kept, the latest first, and how much they take."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from simenv.readers import shown
 
-    from .fitted import SHOWN, cache_home, kept_policies, took
+    from .fitted import SHOWN, cache_home, kept_policies, most_kept, took
 
     kept = kept_policies()
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("policy", "data", "fitted on (UTC)", "in", "size", "fingerprint"):
+    for heading in ("fitted", "data", "fitted on (UTC)", "in", "size", "fingerprint"):
         table.add_column(heading, justify="right" if heading in ("in", "size") else "left", no_wrap=True)
     for one in kept:
         about = one.about
@@ -29,12 +29,14 @@ def list_command() -> None:
     console = Console(highlight=False)
     if kept:
         console.print(table, "")
-    console.print(f"{len(kept)} kept in {shown(cache_home())}", markup=False)
+    total = sum(one.bytes for one in kept)
+    told = f"{len(kept)} kept in {shown(cache_home())}, {total / 1e6:,.1f} MB of at most {most_kept() / 1e9:g} GB"
+    console.print(f"{told} (SIMENV_CACHE_GB); what was not used for longest goes first", markup=False, soft_wrap=True)
 
 
 @app.command("clear")
 def clear_command() -> None:
-    """Remove the fitted policies and the fidelity verdicts that are kept; the next run makes its own."""
+    """Remove the fitted policies, users and fidelity verdicts that are kept; the next run makes its own."""
     from .fidelity import clear_verdicts
     from .fitted import clear_cache
 

@@ -8,34 +8,30 @@ import hashlib
 import inspect
 import json
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import simenv
 from simenv.arrays import IntArray
 from simenv.chance import stream
 from simenv.chat.opening import Answers
 from simenv.dataset import Dataset
-from simenv.errors import SimenvError, blame
+from simenv.errors import SimenvError
 from simenv.fidelity.agreement import agreement
 from simenv.fidelity.battery import answers_a_user, battery
 from simenv.fidelity.bench import Bench, lists_of
 from simenv.fidelity.results import limits_of, worst
 from simenv.fidelity.runlog import review_log
-from simenv.plugins import load_plugin
 from simenv.population import Closing, Population, Telling
 from simenv.rundir import RunDir
 
-from .fitted import cache_home, fitted
-from .manifest import versions
+from .fingerprint import code_hash, package_versions
+from .fitted import cache_home, fitted, fitted_population
 from .names import build, find
 from .scenario import Named, Scenario
 from .stage import Stage
@@ -60,21 +56,22 @@ def measured(
     population: Population,
     answers: Answers,
     *,
-    ready: Callable[[], Population] | None = None,
+    ready: Callable[[], tuple[Population, float]] | None = None,
     fresh: bool = False,
     watch: Watcher = lambda _: None,
 ) -> Found | None:
     """Return what the battery finds of a population, now or before; None where it is not held against real users.
 
-    `ready` gives it fitted; without it, and where answers cost, another one is made like it. Users who answer by a
-    language model are asked only where the scenario says how often; users who answer from the held-out rows are not.
+    `ready` gives it fitted, with the seconds that this took; without it, and where answers cost, another one is made
+    like it. Users who answer by a language model are asked only where the scenario says how often; users who answer
+    from the held-out rows are not.
     """
     part = stage.scenario.fidelity
     if part.measure is False or why_not(stage, population):
         return None
     mark = fingerprint(stage, population)
-    kept = _home() / f"{mark}.json"
-    if not fresh and (found := _kept(kept)) is not None:
+    kept = cache_home("fidelity") / f"{mark}.json"
+    if not fresh and (found := _read(kept)) is not None:
         return found
     found = _measure(stage, population, answers, ready, watch) | {"fingerprint": mark}
     with suppress(OSError):
@@ -141,36 +138,17 @@ def fingerprint(stage: Stage, population: Population) -> str:
         [split.protocol, stage.users.tolist(), scenario.page_size, scenario.max_pages],
         scenario.fidelity.model_dump(),
         scenario.dataset.model_dump() if stage.truth is not None else None,
-        [_code(kind), versions()],
+        [code_hash(kind, [chosen.name, chosen.options, scenario.fidelity.model_dump()]), package_versions()],
     ]
     return hashlib.blake2b(json.dumps(told, default=str).encode(), digest_size=16).hexdigest()
 
 
-@lru_cache
-def _code(kind: type) -> str:
-    """Return a hash of the source that the figures rest on: the population's, the files beside it, and ours."""
-    ground = Path(str(simenv.__file__)).parent
-    folders = {ground, ground / "fidelity", Path(__file__).parent}
-    with suppress(TypeError):
-        folders.add(Path(inspect.getfile(kind)).parent)
-    folders |= {Path(inspect.getfile(load_plugin(find("policy", name).path, "policy"))).parent for name in YARDSTICKS}
-    digest = hashlib.blake2b(digest_size=16)
-    for folder in sorted(folders):
-        for file in sorted(folder.glob("*.py")):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
 def clear_verdicts() -> int:
     """Remove what is kept of users that were measured; return how many they were."""
-    kept = list(_home().glob("*.json"))
+    kept = list(cache_home("fidelity").glob("*.json"))
     for path in kept:
         path.unlink(missing_ok=True)
     return len(kept)
-
-
-def _home() -> Path:
-    return cache_home().with_name("fidelity")
 
 
 def _takes_held_out(population: Population) -> bool:
@@ -179,7 +157,7 @@ def _takes_held_out(population: Population) -> bool:
     return False
 
 
-def _kept(path: Path) -> Found | None:
+def _read(path: Path) -> Found | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         LOG.info("fidelity: reused, measured on %s (fingerprint %s)", found["on"], path.stem[:12])
@@ -189,17 +167,23 @@ def _kept(path: Path) -> Found | None:
 
 
 def _measure(
-    stage: Stage, population: Population, answers: Answers, ready: Callable[[], Population] | None, watch: Watcher
+    stage: Stage,
+    population: Population,
+    answers: Answers,
+    ready: Callable[[], tuple[Population, float]] | None,
+    watch: Watcher,
 ) -> Found:
     scenario, part = stage.scenario, stage.scenario.fidelity
     chosen = scenario.population
     made: list[Population] = []
+    seconds: list[float] = []
 
     def make(one: Named, dataset: Dataset, **changes: object) -> Population:
         gifts = stage.gifts | {"answers": answers}
-        made.append(build("population", one.name, one.options | changes, gifts))
-        with blame(f"population '{one.name}'", "fit"):
-            made[-1].fit(dataset)
+        options = one.options | changes
+        made.append(build("population", one.name, options, gifts))
+        keep = dataset is stage.split.train and not changes and not asks_a_model(made[-1])
+        seconds.append(fitted_population(made[-1], one.name, dataset, options=options, keep=keep, watch=watch))
         return made[-1]
 
     def fit(dataset: Dataset, **changes: object) -> Population:
@@ -207,9 +191,7 @@ def _measure(
 
     costs, shown = asks_a_model(population), tuple(getattr(population, "show", ()))
     watch(Step("fidelity: fitting", 0, 1, "tests"))
-    begin = time.perf_counter()
-    users = fit(stage.split.train) if costs or ready is None else ready()
-    took = time.perf_counter() - begin
+    users, took = (fit(stage.split.train), seconds[-1]) if costs or ready is None else ready()
     unshown = [one for one in shown if one != "rating"]
     bench = Bench(
         users,

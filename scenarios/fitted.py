@@ -1,37 +1,33 @@
-"""Fitted policies, kept from run to run: what was fitted to the same rows, with the same settings, by the same code.
+"""Fitted policies and populations, kept from run to run: of the same rows, with the same settings, by the same code.
 
-A policy is known by its fingerprint. What took a while to fit is kept in the cache under it and taken from there the
+Each is known by its fingerprint. What took a while to fit is kept in the cache under it and taken from there the
 next time; a training that was interrupted goes on from where it was. A policy that observes, or that cannot be saved,
 is fitted anew every time.
 """
 
 import hashlib
-import inspect
 import json
 import logging
 import os
-import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, requires, version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import simenv
-import simenv.recommenders
+from simenv.dataset import Dataset
 from simenv.errors import SimenvError, StoreError, blame
 from simenv.policy import Observer, Policy
+from simenv.population import Population
 from simenv.splits import Split
-from simenv.store import ABOUT, Savable, read_state, save_policy, settings_of
-from simenv.text import model_folder
+from simenv.store import ABOUT, Savable, read_state, save_policy, settings_of, write_state
 from simenv.training import Epoch, Trainable, Training, clock
 
+from .fingerprint import code_hash, files_at, package_versions
 from .steps import Step, Watcher
 
 try:
@@ -41,7 +37,6 @@ except ImportError:  # not a POSIX system: two runs at once may fit the same pol
 
 LOG = logging.getLogger(__name__)
 WORTH_KEEPING = 1.0  # seconds of fitting
-MOST_FILES = 1000  # that an option may point to
 MOST_BYTES = 4 * 2**30  # of what was learnt: a larger policy is fitted again
 SPENT = "seconds.json"  # beside a training that was interrupted: how long it took so far
 SHOWN = 12  # letters of a fingerprint, in words
@@ -67,10 +62,10 @@ class Fitted:
         }
 
 
-def cache_home() -> Path:
-    """Return the folder of fitted policies: below SIMENV_CACHE, or below the user's home."""
+def cache_home(what: str = "fitted") -> Path:
+    """Return the folder of what is kept, by default of what was fitted: below SIMENV_CACHE, or the user's home."""
     given = os.environ.get("SIMENV_CACHE")
-    return (Path(given).expanduser() if given else Path.home() / ".cache" / "simenv") / "fitted"
+    return (Path(given).expanduser() if given else Path.home() / ".cache" / "simenv") / what
 
 
 def fitted(
@@ -86,18 +81,87 @@ def fitted(
 
     `options` are those it was made with.
     """
-    mark = fingerprint(policy, split, options)
+
+    def learn(folder: Path | None) -> None:
+        if isinstance(policy, Trainable):
+            _train(policy, label, split, folder, watch)
+        else:
+            policy.fit(split.train)
+
+    task = _Task(policy, label, f"policy '{label}'", split.train.name, learn)
+    seconds, on, mark, reused = _ready(task, fingerprint(policy, split, options), fresh)
+    return Fitted(policy, seconds, on, mark, reused)
+
+
+def fitted_population(
+    population: Population,
+    name: str,
+    train: Dataset,
+    *,
+    options: Mapping[str, Any],
+    keep: bool = True,
+    fresh: bool = False,
+    watch: Watcher = lambda _: None,
+) -> float:
+    """Fit a population to the training rows, or let it be as one was that was fitted to the same before.
+
+    Returns the seconds that the fit took, whenever that was. `options` are those it was made with, as a scenario has
+    them; without `keep` it is fitted in any case.
+    """
+
+    def tell(epoch: Epoch) -> None:
+        watch(Step("fitting the users", epoch.done, epoch.total, "epochs", seconds_left=epoch.seconds_left))
+
+    def learn(_: Path | None) -> None:
+        if isinstance(population, Trainable):
+            population.train(train, Training(None, tell))
+        else:
+            population.fit(train)
+
+    mark = population_fingerprint(population, name, train, options) if keep else None
+    return _ready(_Task(population, f"users '{name}'", f"population '{name}'", train.name, learn), mark, fresh)[0]
+
+
+def population_fingerprint(population: Population, name: str, train: Dataset, options: Mapping[str, Any]) -> str | None:
+    """Return a hash of all that a fitted population follows from; None where it cannot be kept, or not be told."""
+    kind = type(population)
+    code = code_hash(kind, [name, dict(options)])
+    if not isinstance(population, Savable) or code is None:
+        return None
+    told = [kind.__module__, kind.__qualname__, name, dict(options), code, package_versions(), files_at(dict(options))]
+    try:
+        made = json.dumps([*told, train.fingerprint], sort_keys=True)
+        return hashlib.blake2b(made.encode(), digest_size=16).hexdigest()
+    except (TypeError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Something to be fitted, and how."""
+
+    made: Any
+    label: str
+    who: str
+    data: str
+    learn: Callable[[Path | None], None]  # where a training may be kept, so that it can go on after a stop
+
+
+_Outcome = tuple[float, str, str | None, bool]  # seconds, day and hour, fingerprint, whether it was kept before
+
+
+def _ready(task: _Task, mark: str | None, fresh: bool) -> _Outcome:
+    """Fit it, or take it as it was kept."""
     if mark is None:
-        return _fit(policy, label, split, None, None, watch)
+        return _fit(task, None, None)
     folder = cache_home() / mark
-    with _alone(folder, label) as writable:
+    with _alone(folder, task.label) as writable:
         if not writable:
-            return _fit(policy, label, split, mark, None, watch)
+            return _fit(task, mark, None)
         if fresh:  # what was kept stays until there is another
             shutil.rmtree(folder / "learning", ignore_errors=True)
-            return _fit(policy, label, split, mark, folder, watch)
-        found = _taken(policy, label, mark, folder)
-        return found or _fit(policy, label, split, mark, folder, watch)
+            return _fit(task, mark, folder)
+        return _taken(task, mark, folder) or _fit(task, mark, folder)
 
 
 def fingerprint(policy: Policy, split: Split, options: Mapping[str, Any]) -> str | None:
@@ -105,7 +169,7 @@ def fingerprint(policy: Policy, split: Split, options: Mapping[str, Any]) -> str
     if isinstance(policy, Observer) or not isinstance(policy, Savable):
         return None
     kind: Any = type(policy)
-    code = _code(kind)
+    code = code_hash(kind, dict(options))
     try:
         made = json.dumps([settings_of(policy), dict(options)], sort_keys=True)
     except (TypeError, ValueError):  # made with what cannot be written down, such as a world's truth
@@ -115,90 +179,34 @@ def fingerprint(policy: Policy, split: Split, options: Mapping[str, Any]) -> str
     rows = [split.train.fingerprint]
     if isinstance(policy, Trainable):
         rows.append(split.train.only(split.valid).fingerprint)
-    files = [_lying_at(value) for value in _words([settings_of(policy), dict(options)])]
-    told = [kind.__module__, kind.__qualname__, made, code, _versions(), files, *rows]
+    files = files_at([settings_of(policy), dict(options)])
+    told = [kind.__module__, kind.__qualname__, made, code, package_versions(), files, *rows]
     return hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
 
 
-@lru_cache
-def _code(kind: type) -> str | None:
-    """Return a hash of the source that a policy's class rests on: its bases', the files beside it, and simenv's."""
-    files: set[Path] = set()
-    for base in kind.__mro__:
-        with suppress(TypeError):  # built in
-            files.add(Path(inspect.getfile(base)))
-    try:
-        files.update(Path(inspect.getfile(kind)).parent.glob("*.py"))
-        for package in (simenv, simenv.recommenders):
-            files.update(Path(str(package.__file__)).parent.glob("*.py"))
-        digest = hashlib.blake2b(digest_size=16)
-        for file in sorted(files, key=lambda file: (file.name, str(file))):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    except (TypeError, OSError):  # typed into a console, or gone
-        return None
-    return digest.hexdigest()
-
-
-@lru_cache
-def _versions() -> tuple[str, ...]:
-    """Return the versions of the packages that simenv's policies may rest on, as far as they are there."""
-    found = set()
-    with suppress(PackageNotFoundError):
-        for line in requires("simenv") or []:
-            if not re.search(r"extra == .(dev|bench)", line):
-                name = re.split(r"[^A-Za-z0-9._-]", line)[0]
-                with suppress(PackageNotFoundError):
-                    found.add(f"{name} {version(name)}")
-    return tuple(sorted(found))
-
-
-def _words(options: object) -> Iterator[str]:
-    """Yield every text among the options, however deep."""
-    if isinstance(options, str) and options:
-        yield options
-    elif isinstance(options, Mapping):
-        yield from _words(list(options.values()))
-    elif isinstance(options, list | tuple):
-        for value in options:
-            yield from _words(value)
-
-
-def _lying_at(value: str) -> list[tuple[str, int, int]]:
-    """Return the names, sizes and times of the files that an option names: a pretrained model, or a package of one."""
-    try:
-        path = Path(value).expanduser()
-        if not path.exists():
-            path = model_folder(value)
-        files = [path] if path.is_file() else islice((file for file in path.rglob("*") if file.is_file()), MOST_FILES)
-        return sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
-    except (OSError, ValueError, RuntimeError, SimenvError):  # not a path, or not ours to read
-        return []
-
-
-def _fit(policy: Policy, label: str, split: Split, mark: str | None, folder: Path | None, watch: Watcher) -> Fitted:
-    """Fit a policy, and keep it in the folder if there is one and it was worth it."""
+def _fit(task: _Task, mark: str | None, folder: Path | None) -> _Outcome:
+    """Fit it, and keep it in the folder if there is one and it was worth it."""
     begin, on = time.perf_counter(), datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
     learning = None if folder is None else folder / "learning"
     before = 0.0 if learning is None else _spent(learning)
     try:
-        with blame(f"policy '{label}'", "fit"):
-            if isinstance(policy, Trainable):
-                _train(policy, label, split, learning, watch)
-            else:
-                policy.fit(split.train)
+        with blame(task.who, "fit"):
+            task.learn(learning)
     except BaseException:
         if learning is not None and learning.exists():
             with suppress(OSError):
                 (learning / SPENT).write_text(json.dumps(before + time.perf_counter() - begin), encoding="utf-8")
         raise
     seconds = before + time.perf_counter() - begin
-    kept = folder is not None and seconds >= WORTH_KEEPING and _keep(policy, label, split, folder, seconds, on)
+    kept = folder is not None and seconds >= WORTH_KEEPING and _keep(task, folder, seconds, on)
     if learning is not None:
         shutil.rmtree(learning, ignore_errors=True)
         with suppress(OSError):
             learning.parent.rmdir()  # nothing was kept
-    LOG.info("%s: fitted in %s%s", label, took(seconds), f", kept as {_short(mark)}" if kept else "")
-    return Fitted(policy, seconds, on, mark, reused=False)
+    LOG.info("%s: fitted in %s%s", task.label, took(seconds), f", kept as {_short(mark)}" if kept else "")
+    if kept:
+        forget_oldest(keep=folder)
+    return seconds, on, mark, False
 
 
 def _spent(learning: Path) -> float:
@@ -230,33 +238,37 @@ def _train(policy: Trainable, label: str, split: Split, folder: Path | None, wat
         policy.train(split.train, Training(valid, tell, folder))
 
 
-def _taken(policy: Policy, label: str, mark: str, folder: Path) -> Fitted | None:
-    """Return the policy as it was kept; None where it was not, or where that is damaged."""
+def _taken(task: _Task, mark: str, folder: Path) -> _Outcome | None:
+    """Make it as it was kept; return None where it was not, or where that is damaged."""
     kept = folder / "policy"
     if not kept.exists():
         return None
-    assert isinstance(policy, Savable)
+    assert isinstance(task.made, Savable)
+    label = task.label
     try:
         about, arrays = read_state(kept)
         if about["fingerprint"] != mark:
             raise StoreError("it bears another fingerprint")
-        policy.restore(arrays)
-        found = Fitted(policy, float(about["seconds"]), str(about["on"]), mark, reused=True)
+        task.made.restore(arrays)
+        seconds, on = float(about["seconds"]), str(about["on"])
     except Exception as error:  # a stranger's `restore` may fail in any way
         told = f"{type(error).__name__}: {error}" if not isinstance(error, SimenvError) else str(error)
         LOG.warning("%s: what was kept as %s is damaged, so it is fitted again (%s)", label, _short(mark), told)
         shutil.rmtree(kept, ignore_errors=True)
         return None
-    LOG.info("%s: reused, fitted on %s in %s (fingerprint %s)", label, found.on, took(found.seconds), _short(mark))
-    return found
+    with suppress(OSError):
+        os.utime(kept)  # it was used: others are forgotten before it
+    LOG.info("%s: reused, fitted on %s in %s (fingerprint %s)", label, on, took(seconds), _short(mark))
+    return seconds, on, mark, True
 
 
-def _keep(policy: Policy, label: str, split: Split, folder: Path, seconds: float, on: str) -> bool:
-    """Save a fitted policy under its fingerprint; say so where it cannot be."""
-    assert isinstance(policy, Savable)
+def _keep(task: _Task, folder: Path, seconds: float, on: str) -> bool:
+    """Save it under its fingerprint; say so where it cannot be."""
+    made, label = task.made, task.label
+    assert isinstance(made, Savable)
     try:
         try:
-            arrays = policy.state()
+            arrays = made.state()
         except SimenvError as error:  # of another library, perhaps, that knows pickles alone
             LOG.info("%s: not kept: %s", label, error)
             return False
@@ -264,8 +276,11 @@ def _keep(policy: Policy, label: str, split: Split, folder: Path, seconds: float
         if size > MOST_BYTES:
             LOG.info("%s: not kept, %.1f GB is too much", label, size / 1e9)
             return False
-        facts = {"fingerprint": folder.name, "label": label, "data": split.train.name, "seconds": seconds, "on": on}
-        save_policy(policy, folder / "policy", **facts)
+        facts = {"fingerprint": folder.name, "label": label, "data": task.data, "seconds": seconds, "on": on}
+        if isinstance(made, Policy):
+            save_policy(made, folder / "policy", **facts)
+        else:
+            write_state(folder / "policy", {**facts, "simenv": simenv.__version__}, arrays)
     except Exception as error:  # a stranger's `state` may fail in any way, and so may a disk
         LOG.warning("%s: fitted, but cannot be kept (%s: %s)", label, type(error).__name__, error)
         return False
@@ -325,6 +340,7 @@ class Kept:
     folder: Path
     about: Mapping[str, Any]  # {} where only a training that was interrupted lies there
     bytes: int
+    used: float  # when it was used last, in seconds
 
 
 def kept_policies() -> list[Kept]:
@@ -335,9 +351,47 @@ def kept_policies() -> list[Kept]:
             about = json.loads((folder / "policy" / ABOUT).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             about = {}
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        found.append(Kept(folder, about if isinstance(about, dict) else {}, size))
+        try:
+            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            used = max(place.stat().st_mtime for place in (folder, *folder.iterdir()))
+        except OSError:  # somebody is just writing there, or removed it
+            continue
+        found.append(Kept(folder, about if isinstance(about, dict) else {}, size, used))
     return sorted(found, key=lambda kept: str(kept.about.get("on", "")), reverse=True)
+
+
+def most_kept() -> int:
+    """Return how many bytes the cache may hold: SIMENV_CACHE_GB, a number of gigabytes, or 10 of them."""
+    given = os.environ.get("SIMENV_CACHE_GB", "10")
+    try:
+        gigabytes = float(given)
+    except ValueError:
+        gigabytes = -1.0
+    if not gigabytes >= 0:
+        raise SimenvError(f"SIMENV_CACHE_GB is {given!r}; it must be a number of gigabytes, such as 10")
+    return int(min(gigabytes, 1e6) * 1e9)
+
+
+def forget_oldest(keep: Path | None = None) -> int:
+    """Remove what was not used for longest until the cache is no larger than it may be; return how many went.
+
+    The folder to `keep` stays, and so does what is just being fitted.
+    """
+    found = sorted(kept_policies(), key=lambda kept: kept.used)
+    size, most, gone = sum(kept.bytes for kept in found), most_kept(), 0
+    for kept in found:
+        if size <= most:
+            break
+        if kept.folder == keep:
+            continue
+        with _alone(kept.folder) as writable:
+            if writable:
+                shutil.rmtree(kept.folder, ignore_errors=True)
+        if not kept.folder.exists():
+            size, gone = size - kept.bytes, gone + 1
+    if gone:
+        LOG.info("cache: %d forgotten that were not used for longest; it may hold %.1f GB", gone, most / 1e9)
+    return gone
 
 
 def clear_cache() -> int:

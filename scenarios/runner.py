@@ -22,8 +22,8 @@ from simenv.ranking import ranking_table
 from simenv.reports.report import write_report
 from simenv.rundir import ANSWERS, ITEM_TEXTS, PERSONAS, RunDir
 
-from .fidelity import FIDELITY, UNHELD, brief, measured, why_not, with_log
-from .fitted import fitted
+from .fidelity import FIDELITY, UNHELD, asks_a_model, brief, measured, why_not, with_log
+from .fitted import fitted, fitted_population
 from .manifest import check_same, make_manifest
 from .names import build
 from .scenario import NamedPolicy, Scenario
@@ -155,7 +155,7 @@ class _Cast:
         self._policies = {chosen.label: self._made(chosen) for chosen in stage.scenario.policies}
         chosen = stage.scenario.population
         self.users: Population = build("population", chosen.name, chosen.options, stage.gifts | {"answers": answers})
-        self._ready = False
+        self._ready, self._fit_seconds = False, 0.0
 
     def _made(self, chosen: NamedPolicy) -> Policy:
         policy: Policy = build("policy", chosen.name, chosen.options, self.stage.gifts)
@@ -172,15 +172,26 @@ class _Cast:
         self.seconds[f"fit {chosen.label}"] = time.perf_counter() - begin
         return found.policy
 
+    def ready(self) -> tuple[Population, float]:
+        """Return the population, fitted, and the seconds that this took or had taken before."""
+        return self.population(), self._fit_seconds
+
     def population(self) -> Population:
         """Return the population, fitted."""
         if not self._ready:
             begin = time.perf_counter()
-            who = f"population '{self.stage.scenario.population.name}'"
-            with blame(who, "fit"):
-                self.users.fit(self.stage.split.train)
+            chosen = self.stage.scenario.population
+            self.watch(Step("fitting the users", 0, 1, "populations"))
+            self._fit_seconds = fitted_population(
+                self.users,
+                chosen.name,
+                self.stage.split.train,
+                options=chosen.options,
+                keep=not asks_a_model(self.users),
+                fresh=self.fresh,
+                watch=self.watch,
+            )
             self.seconds["fit population"] = time.perf_counter() - begin
-            LOG.info("%s fitted in %.2f s", who, self.seconds["fit population"])
             self._ready = True
         return self.users
 
@@ -189,9 +200,7 @@ def _hold_up(cast: "_Cast", result: RunDir) -> None:
     """Hold the users against real ones before policies are ranked by them, and write down what was found."""
     begin, why, found = time.perf_counter(), why_not(cast.stage, cast.users), None
     try:
-        found = measured(
-            cast.stage, cast.users, cast.answers, ready=cast.population, fresh=cast.fresh, watch=cast.watch
-        )
+        found = measured(cast.stage, cast.users, cast.answers, ready=cast.ready, fresh=cast.fresh, watch=cast.watch)
     except PopulationError as error:  # a stranger's users may not bear to be tried
         LOG.warning("fidelity: not measured (%s)", error)
         why = str(error)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .distribution import install_hint
+
 
 class SimenvError(Exception):
     """Something a user can mend; the command line prints it and exits with 2."""
@@ -48,7 +50,7 @@ class MissingExtra(SimenvError):
     """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional dependency: pip install 'simenv[{extra}]'")
+        super().__init__(f"{what} needs an optional dependency: {install_hint(extra)}")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ ABOUT, ARRAYS = "policy.json", "arrays.safetensors"
 
 @runtime_checkable
 class Savable(Protocol):
-    """A policy that can be kept: what it learnt is a set of arrays."""
+    """A policy or population that can be kept: what it learnt is a set of arrays."""
 
     def state(self) -> Arrays:
         """Return all that `recommend` needs, but for the settings."""
@@ -50,6 +50,13 @@ def parameters_of(kind: Any) -> dict[str, inspect.Parameter]:
         if not any(one.kind is one.VAR_KEYWORD for one in taken):
             break
     return found
+
+
+def savable(made: object, label: str) -> Savable:
+    """Return what can be kept, as that, or say that it can't."""
+    if not isinstance(made, Savable):
+        raise SimenvError(f"'{label}' cannot be saved: it has no state() and restore()")
+    return made
 
 
 def _own(signature: inspect.Signature) -> dict[str, inspect.Parameter]:

@@ -165,7 +165,7 @@ def test_a_class_of_ones_own_needs_vectors_or_neighbours():
 @pytest.mark.parametrize("name", ["implicit", "lenskit", "rectools"])
 def test_a_library_that_is_missing_is_told_with_its_extra(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(SimenvError, match=rf"pip install 'simenv\[{name}\]'"):
+    with pytest.raises(SimenvError, match=rf"pip install -e '\.\[{name}\]'"):
         build("policy", name, {}, {})
     kind = {"implicit": FromImplicit, "lenskit": FromLensKit, "rectools": FromRecTools}[name]
     with pytest.raises(MissingExtra):

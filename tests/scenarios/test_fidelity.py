@@ -9,8 +9,9 @@ import pytest
 from simenv.errors import PopulationError, ScenarioError, SimenvError
 from simenv.fidelity.battery import TESTS
 from simenv.rundir import RunDir
-from simenv.scenarios.fidelity import asks_a_model, cache_home, fingerprint, why_not
+from simenv.scenarios.fidelity import asks_a_model, fingerprint, why_not
 from simenv.scenarios.fidelity_command import fidelity
+from simenv.scenarios.fitted import cache_home
 from simenv.scenarios.names import build
 from simenv.scenarios.runner import run
 from simenv.scenarios.scenario import Scenario, read_scenario
@@ -51,7 +52,7 @@ def test_what_was_found_is_taken_from_the_cache(tmp_path: Path, tiny: Tiny, monk
 
 def test_a_damaged_cache_is_measured_again(tmp_path: Path, tiny: Tiny):
     run(tiny(policies=["pop"]), tmp_path / "one")
-    (kept,) = cache_home().with_name("fidelity").glob("*.json")
+    (kept,) = cache_home("fidelity").glob("*.json")
     kept.write_text("{", encoding="utf-8")
 
     assert run(tiny(policies=["pop"]), tmp_path / "two").read_json("fidelity.json")["verdict"]

@@ -1,24 +1,38 @@
 """What was fitted once to the same rows, with the same settings, by the same code, is taken again; nothing else is."""
 
 import logging
+import os
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from simenv.agents.choice import ChoicePopulation
+from simenv.agents.half import HalfPopulation
+from simenv.agents.mixture import Member
 from simenv.arrays import FloatArray, IntArray
 from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.films import films_world
+from simenv.loop import luck_of
 from simenv.pages import Page, Reaction
 from simenv.ranking import rank
 from simenv.recommenders.learned import Learned
 from simenv.recommenders.oracle import Oracle
 from simenv.recommenders.pop import Pop
 from simenv.scenarios import fitted as room
-from simenv.scenarios.fitted import Fitted, clear_cache, fingerprint, fitted, kept_policies
+from simenv.scenarios.cache_commands import list_command
+from simenv.scenarios.fitted import (
+    Fitted,
+    clear_cache,
+    fingerprint,
+    fitted,
+    fitted_population,
+    forget_oldest,
+    kept_policies,
+)
 from simenv.scenarios.steps import Step
 from simenv.splits import Split, leave_one_out
 from simenv.store import Arrays
@@ -104,19 +118,8 @@ def test_another_setting_or_other_rows_are_fitted_anew(split: Split):
 
 def test_other_code_is_fitted_anew(split: Split, monkeypatch: pytest.MonkeyPatch):
     made(split)
-    monkeypatch.setattr(room, "_code", lambda _: "as changed")
+    monkeypatch.setattr(room, "code_hash", lambda *_: "as changed")
     assert not made(split).reused
-
-
-def test_all_of_simenvs_own_code_counts(split: Split, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    before = fingerprint(Pop(), split, {})
-    (tmp_path / "__init__.py").write_text("")
-    monkeypatch.setattr(room.simenv, "__file__", str(tmp_path / "__init__.py"))
-    room._code.cache_clear()
-    try:
-        assert fingerprint(Pop(), split, {}) != before
-    finally:
-        room._code.cache_clear()
 
 
 def test_an_option_that_the_policy_hides_counts(split: Split):
@@ -138,9 +141,9 @@ def test_a_file_that_an_option_points_to_counts(split: Split, tmp_path: Path):
 
 
 def test_another_version_of_a_package_counts(split: Split, monkeypatch: pytest.MonkeyPatch):
-    assert any(line.startswith("numpy ") for line in room._versions())
+    assert any(line.startswith("numpy ") for line in room.package_versions())
     made(split)
-    monkeypatch.setattr(room, "_versions", lambda: ("numpy 99",))
+    monkeypatch.setattr(room, "package_versions", lambda: ("numpy 99",))
     assert not made(split).reused
 
 
@@ -298,3 +301,55 @@ def test_a_model_that_a_package_carries_counts(split: Split, monkeypatch: pytest
     assert mark() == before
     (package / "modules.json").write_text("[1]")
     assert mark() != before
+
+
+def users(seed: int = 0) -> HalfPopulation:
+    return HalfPopulation(of=[Member("choice", ChoicePopulation(seed=seed))])
+
+
+def test_users_are_fitted_once_and_are_the_same_when_they_are_taken_again(
+    split: Split, caplog: pytest.LogCaptureFixture, own_cache: Path
+):
+    first, second, other = users(), users(), users(seed=1)
+    steps: list[Step] = []
+    options = {"of": [{"name": "choice", "seed": 0}]}
+
+    took = fitted_population(first, "half", split.train, options=options, watch=steps.append)
+    assert fitted_population(second, "half", split.train, options=options) == took
+    fitted_population(other, "half", split.train, options={"of": [{"name": "choice", "seed": 1}]})
+
+    assert "users 'half': reused" in caplog.text
+    assert [(step.done, step.total) for step in steps] == [(done, 10) for done in range(1, 11)]
+    pairs = np.arange(40), np.arange(40)
+    judged = [one.judge(*pairs, luck_of(0, pairs[0])) for one in (first, second, other)]
+    assert np.array_equal(judged[0].wanted, judged[1].wanted)
+    assert np.array_equal(judged[0].ratings, judged[1].ratings, equal_nan=True)
+    assert not np.array_equal(judged[0].wanted, judged[2].wanted)
+    assert not list(own_cache.rglob("*.pkl"))
+
+
+def test_users_of_other_rows_are_fitted_anew(split: Split, caplog: pytest.LogCaptureFixture):
+    for rows in (split.train, split.train.only(split.train.interactions[::2])):
+        fitted_population(ChoicePopulation(), "choice", rows, options={})
+    assert "reused" not in caplog.text
+
+
+def test_what_was_not_used_for_longest_is_forgotten(
+    split: Split, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    marks = {rate: made(split, rate=rate).fingerprint for rate in (0.1, 0.2, 0.3)}
+    for place, rate in enumerate((0.2, 0.3, 0.1)):  # 0.1 was used last, though it was fitted first
+        for path in (room.cache_home() / str(marks[rate])).glob("**"):
+            os.utime(path, (1e9 + place, 1e9 + place))
+    size = sum(one.bytes for one in kept_policies())
+    list_command()
+    assert f"3 kept in {room.cache_home()}, {size / 1e6:,.1f} MB of at most 10 GB" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+    monkeypatch.setenv("SIMENV_CACHE_GB", str(2.9 * size / 3 / 1e9))
+    assert forget_oldest() == 1
+    assert {one.folder.name for one in kept_policies()} == {marks[0.1], marks[0.3]}
+    monkeypatch.setenv("SIMENV_CACHE_GB", "much")
+    with pytest.raises(SimenvError, match="a number of gigabytes"):
+        forget_oldest()

@@ -29,7 +29,7 @@ from simenv.scenarios.scenario import Scenario
 pytestmark = pytest.mark.slow
 for library in ("torch", "transformers", "fastapi", "uvicorn"):
     if importlib.util.find_spec(library) is None:
-        pytest.skip(f"no {library} here: pip install 'simenv[serve]'", allow_module_level=True)
+        pytest.skip(f"no {library} here: pip install -e '.[serve]'", allow_module_level=True)
 
 STARTING = 180.0  # seconds, on a busy machine
 NAME = "babbler"
