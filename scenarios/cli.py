@@ -13,6 +13,7 @@ from simenv import __version__
 from simenv.errors import SimenvError, own_line
 
 from . import cache_commands, data_commands
+from .shipped import SHIPPED, source_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +73,7 @@ def run(
     allow_code: AllowCode = False,
 ) -> None:
     """Run a scenario: every policy before the same users, then metrics and a report."""
+    source_file(scenario)  # before anything heavy is imported
     from .progress import watching
     from .runner import run as run_scenario
     from .scenario import code_of, homeless, read_scenario
@@ -183,6 +185,8 @@ def personas(
     allow_code: AllowCode = False,
 ) -> None:
     """Show who the agents are: a line of JSON for each persona."""
+    if not Path(source).is_dir():
+        source_file(source)
     from .interview import personas_of
 
     for told in personas_of(source, settings or [], user, allow_code=allow_code):
@@ -336,6 +340,8 @@ def fidelity(
     allow_code: AllowCode = False,
 ) -> None:
     """Hold a population's users against real ones: eight tests, each with intervals and a verdict."""
+    if not Path(source).is_dir():
+        source_file(source)
     from rich.console import Console
 
     from simenv.reports.fidelity import fidelity_line, fidelity_table
@@ -372,6 +378,8 @@ def distil(
     allow_code: AllowCode = False,
 ) -> None:
     """Teach a small language model to answer pages as others did, for agents that cost nothing."""
+    if not Path(source).is_dir():
+        source_file(source)
     from rich.console import Console
 
     from .distil import distil as teach
@@ -406,6 +414,7 @@ def train(
     allow_code: AllowCode = False,
 ) -> None:
     """Teach a generative policy stage by stage, from itself and from simulated users, and see what each stage did."""
+    source_file(training, SHIPPED / "training", "training")
     from rich.console import Console
 
     from simenv.reports.training import training_table

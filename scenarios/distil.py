@@ -55,6 +55,7 @@ def distil(
         note = f"loss {epoch.loss:.4g}, of users kept apart {-(epoch.score or 0.0):.4g}"
         watch(Step("teaching", epoch.done, epoch.total, "epochs", note, epoch.seconds_left))
 
+    watch(Step("teaching", 0, how.epochs, "epochs", "the first epoch"))
     taught = teach(lessons, out, how, checkpoint=checkpoint, watch=told, facts=facts)
     _, kept = split_by_user(lessons, how.held_out, how.seed)
     kept = kept[:judged]

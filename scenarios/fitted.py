@@ -23,6 +23,7 @@ from simenv.dataset import Dataset
 from simenv.errors import SimenvError, StoreError, blame
 from simenv.policy import Observer, Policy
 from simenv.population import Population
+from simenv.recommenders.learned import Learned
 from simenv.splits import Split
 from simenv.store import ABOUT, Savable, read_state, save_policy, settings_of, write_state
 from simenv.training import Epoch, Trainable, Training, clock
@@ -225,6 +226,8 @@ def _train(policy: Trainable, label: str, split: Split, folder: Path | None, wat
         note = f"loss {epoch.loss:.4g}{scored}"
         watch(Step(f"training {label}", epoch.done, epoch.total, "epochs", note, epoch.seconds_left))
 
+    if isinstance(policy, Learned):
+        watch(Step(f"training {label}", 0, policy.epochs, "epochs", "the first epoch"))
     valid = split.valid if len(split.valid) else None
     if folder is not None and folder.exists():
         LOG.info("%s: goes on with a training that was interrupted", label)

@@ -16,7 +16,7 @@ from simenv.readers import imported
 from simenv.store import parameters_of
 
 from .names import LENT, find, known_names
-from .scenario import SHIPPED, shipped
+from .shipped import SHIPPED, shipped
 from .told import parse
 
 

@@ -43,12 +43,14 @@ def watching() -> Iterator[Watcher]:
 
 
 class _Left(ProgressColumn):
-    """The time left: as it was told, else by the bar's own speed."""
+    """The time left where whoever works can tell it; else how long the stage has taken so far.
+
+    A bar's own speed tells nothing of what is left: sessions that went by in a second are followed by a long training.
+    """
 
     def render(self, task: Task) -> Text:
-        left = task.time_remaining
-        told = task.fields["left"] or ("" if left is None or task.finished else f"{clock(left)} left")
-        return Text(told, style="cyan")
+        taken = time.monotonic() - task.fields["begin"]
+        return Text(task.fields["left"] or f"{clock(taken)} so far", style="cyan")
 
 
 class _Bars:
@@ -56,13 +58,14 @@ class _Bars:
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.whole: TaskID = progress.add_task("starting", total=None, unit="", note="", left="")
+        self.stages: dict[TaskID, tuple[str, float]] = {}
+        self.whole: TaskID = self._added("starting", None)
         self.training: TaskID | None = None
 
     def __call__(self, step: Step) -> None:
         if step.unit == "epochs":
             if self.training is None:
-                self.training = self.progress.add_task(step.stage, total=step.total, unit="", note="", left="")
+                self.training = self._added(step.stage, step.total)
             self._show(self.training, step)
             return
         if self.training is not None:
@@ -70,7 +73,15 @@ class _Bars:
             self.training = None
         self._show(self.whole, step)
 
+    def _added(self, stage: str, total: int | None) -> TaskID:
+        begin = time.monotonic()
+        bar = self.progress.add_task(stage, total=total, unit="", note="", left="", begin=begin)
+        self.stages[bar] = (stage, begin)
+        return bar
+
     def _show(self, bar: TaskID, step: Step) -> None:
+        if self.stages[bar][0] != step.stage:
+            self.stages[bar] = (step.stage, time.monotonic())
         self.progress.update(
             bar,
             description=step.stage,
@@ -79,6 +90,7 @@ class _Bars:
             unit=step.unit,
             note=step.note,
             left=step.left,
+            begin=self.stages[bar][1],
         )
 
 

@@ -1,6 +1,5 @@
 """What a scenario file may say, and how it is read: errors name the file, the line, the key and the remedy."""
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,14 +9,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from simenv.errors import ScenarioError, SimenvError
+from simenv.errors import SimenvError
 from simenv.fidelity.battery import check_tests
 from simenv.fidelity.results import limits_of
 from simenv.plugins import importing
 
+from .shipped import SHIPPED, source_file
 from .told import Part, Told
 
-SHIPPED = Path(__file__).parent / "files"
 RESULTS = ("manifest.json", "training.json")  # by which a folder is known for that of a run or a training
 SPLITS = ("leave-one-out", "time", "published")
 
@@ -181,11 +180,6 @@ def _homeless(value: Any) -> Any:
     return homeless(value) if isinstance(value, str) else value
 
 
-def shipped(folder: Path = SHIPPED) -> dict[str, Path]:
-    """Return the scenarios that come with simenv, by name."""
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
 def read_scenario(source: str, settings: Sequence[str] = ()) -> Scenario:
     """Return the scenario of a file, or of one that is shipped, with `key=value` settings laid over it."""
     told = told_of(source)
@@ -195,13 +189,7 @@ def read_scenario(source: str, settings: Sequence[str] = ()) -> Scenario:
 
 def told_of(source: str, folder: Path = SHIPPED, what: str = "scenario") -> Told:
     """Return what a file says, or one of a folder of those that are shipped, by its name."""
-    path, known = Path(source), shipped(folder)
-    if not path.is_file() and source in known:
-        path = known[source]
-    if not path.is_file():
-        near = difflib.get_close_matches(source, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ScenarioError(f"{source}: no such {what} file; shipped {what}s are {', '.join(known)}{hint}")
+    path = source_file(source, folder, what)
     return Told.read(path, source if path == Path(source) else path.name)
 
 

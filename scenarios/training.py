@@ -48,8 +48,8 @@ from .grading import (
 )
 from .names import build
 from .runner import run
-from .scenario import SHIPPED as SCENARIOS
 from .scenario import DatasetPart, Named, NamedPolicy, Scenario, SplitPart, SplitRule, by_name, distinct_labels, told_of
+from .shipped import SHIPPED as SCENARIOS
 from .stage import Stage, set_stage
 from .steps import Step, Watcher
 from .told import Part

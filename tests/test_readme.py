@@ -9,7 +9,8 @@ import yaml
 
 from simenv.checks import PolicyChecks
 from simenv.scenarios.names import known_names
-from simenv.scenarios.scenario import Scenario, shipped
+from simenv.scenarios.scenario import Scenario
+from simenv.scenarios.shipped import shipped
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -475,3 +475,16 @@ def test_an_error_in_a_plug_in_names_its_own_last_line_and_how_to_see_all(
     assert answer.code == 2
     assert line in answer.error
     assert "SIMENV_TRACEBACK=1 before the command shows the whole traceback" in answer.error
+
+
+@pytest.mark.parametrize("command", ["run", "personas", "fidelity", "train"])
+def test_a_file_that_is_not_there_is_told_before_anything_heavy_is_imported(command: str):
+    script = (
+        "import sys; from simenv.scenarios import cli; sys.argv = ['simenv', sys.argv[1], 'nope.yaml']\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'numpy', 'scipy', 'pyarrow', 'numba', 'rich.table'} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", script, command], capture_output=True, text=True, check=False)
+    assert "nope.yaml: no such" in answer.stderr
+    assert answer.stdout.strip() == "[]"

@@ -238,9 +238,10 @@ def test_the_epochs_are_watched(split: Split):
     steps: list[Step] = []
     fitted(Slow(epochs=3), "slow", split, options={"epochs": 3}, watch=steps.append)
     assert [(step.stage, step.done, step.total, step.unit) for step in steps] == [
-        ("training slow", done, 3, "epochs") for done in (1, 2, 3)
+        ("training slow", done, 3, "epochs") for done in (0, 1, 2, 3)
     ]
-    assert all("loss" in step.note and "left" in step.left for step in steps)
+    assert (steps[0].note, steps[0].left) == ("the first epoch", "")
+    assert all("loss" in step.note and "left" in step.left for step in steps[1:])
 
 
 def test_a_policy_that_fails_is_named(split: Split):

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from simenv.errors import ScenarioError, SimenvError
-from simenv.scenarios.scenario import Scenario, homeless, read_scenario, shipped
+from simenv.scenarios.scenario import Scenario, homeless, read_scenario
+from simenv.scenarios.shipped import shipped
 from simenv.scenarios.stage import open_world
 
 GOOD = """\

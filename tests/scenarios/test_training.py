@@ -20,7 +20,8 @@ from simenv.rundir import RunDir
 from simenv.scenarios import training as module
 from simenv.scenarios.cli import app
 from simenv.scenarios.runner import run
-from simenv.scenarios.scenario import SplitPart, scenario_of, shipped
+from simenv.scenarios.scenario import SplitPart, scenario_of
+from simenv.scenarios.shipped import shipped
 from simenv.scenarios.stage import cut, open_world
 from simenv.scenarios.training import SHIPPED, Training, read_training, train
 from simenv.store import load_policy
