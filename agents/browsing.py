@@ -25,6 +25,7 @@ from simenv.chance import key, mix, uniform
 from simenv.errors import SimenvError
 from simenv.judgement import Judgement
 from simenv.pages import Grade, Page, Reaction
+from simenv.products import product
 
 NONE = np.empty((0, 0), dtype=np.float32)
 CAUSES = np.array(["", "tired", "bored", "disappointed", "called away"], dtype=object)
@@ -280,7 +281,7 @@ def usual_worth(items: FloatArray, view: FloatArray, popularity: IntArray, rng: 
     """
     share = (popularity + 1) / (popularity + 1).sum()
     sample = rng.choice(len(items), size=min(100, len(items)), replace=False, p=share)
-    odds = view @ items[sample].T
+    odds = product(view, items[sample].T)
     worth = (0.25 * odds / (2 + np.abs(odds)) + 0.3 * expit(odds)).mean(axis=1)
     return ((worth + worth.mean()) / 2).astype(np.float32)
 

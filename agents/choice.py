@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from simenv.algebra import solve
 from simenv.arrays import BitArray, FloatArray, IntArray
 from simenv.chance import stream
 from simenv.dataset import Dataset, liked_from
@@ -18,6 +19,7 @@ from simenv.errors import DataError
 from simenv.interactions import NO_TIME
 from simenv.judgement import Judgement
 from simenv.pages import Grade
+from simenv.products import product
 from simenv.store import Arrays
 from simenv.training import Epoch, Training
 
@@ -173,15 +175,16 @@ def logistic(inputs: FloatArray, wanted: FloatArray, worth: FloatArray, *, ridge
     penalty = ridge * np.eye(len(weights))
     penalty[-1, -1] = 0
     for _ in range(30):
-        chance = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        slope = design.T @ (worth * (chance - wanted)) + penalty @ weights
-        bend = (design * (worth * chance * (1 - chance))[:, None]).T @ design + penalty + 1e-9 * np.eye(len(weights))
-        step = np.linalg.solve(bend, slope)
+        chance = 1 / (1 + np.exp(-np.clip(product(design, weights[:, None])[:, 0], -30, 30)))
+        slope = product(design.T, (worth * (chance - wanted))[:, None])[:, 0] + np.diag(penalty) * weights
+        weighted = design * (worth * chance * (1 - chance))[:, None]
+        bend = product(weighted.T, design) + penalty + 1e-9 * np.eye(len(weights))
+        step = solve(bend, slope)
         weights -= step
         if np.abs(step).max() < 1e-8:
             break
     plain = weights[:-1] / spread
-    return np.append(plain, weights[-1] - plain @ middle)
+    return np.append(plain, weights[-1] - (plain * middle).sum())
 
 
 def _patience(dataset: Dataset) -> FloatArray:

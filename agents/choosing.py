@@ -16,9 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from simenv.algebra import leading
 from simenv.arrays import FloatArray, IntArray
 from simenv.chance import stream
 from simenv.dataset import Dataset, disliked_to, liked_from
+from simenv.products import product
 from simenv.text import TfidfEncoder
 from simenv.training import Clock, Epoch
 
@@ -88,10 +90,11 @@ def learn_leanings(
         lessons.told[:] = (lessons.told - scale[0]) / scale[1]
         fame = _fame(dataset, share)
         lore = _taught(lessons, traits, fame, lore, rounds, rate, rng, tell)
-        items = lore.own + traits @ lore.by_traits
+        items = lore.own + product(traits, lore.by_traits)
         items -= items.mean(axis=0)
         before = _before(dataset, share)
-        users = ((tongue.tell(before, np.arange(len(dataset.users))) - scale[0]) / scale[1]) @ lore.layer
+        told = (tongue.tell(before, np.arange(len(dataset.users))) - scale[0]) / scale[1]
+        users = product(told, lore.layer)
         base = fame + lore.charm
         found.append(Leanings(users, items, base, _level(dataset, before, users, items, base, rng)))
     return found[0], found[1]
@@ -144,14 +147,11 @@ class _Tongue:
 
 def _directions(dataset: Dataset) -> FloatArray:
     """Return the items in the directions that tell best who met what: [I, R]."""
-    from sklearn.utils.extmath import randomized_svd
-
     log = dataset.interactions
     shape = (len(dataset.users), len(dataset.catalog))
     weight = (dataset.popularity + 1.0) ** -FAME
     seen = sparse.csr_array((weight[log.items], (log.users, log.items)), shape=shape)
-    _, _, found = randomized_svd(seen, min(DIRECTIONS, min(shape) - 1), random_state=0, n_iter=2)
-    directions = weight[:, None] * found.T
+    directions = weight[:, None] * leading(seen, min(DIRECTIONS, min(shape) - 1), rounds=3).right
     return np.asarray(directions / max(float(np.sqrt((directions**2).sum(axis=1).mean())), 1e-12))
 
 
@@ -241,8 +241,10 @@ def _taught(
         if some is not None:
             answers, met = answers[:, some], met[:, some]
         which = slice(None) if some is None else some
-        hidden, vectors = told @ layer, own[which] + traits[which] @ by_traits
-        chances = _chances(hidden @ vectors.T + (fame[which] + charm[which] + extra), met)
+        hidden, vectors = product(told, layer), own[which] + product(traits[which], by_traits)
+        odds = product(hidden, vectors.T)
+        odds += fame[which] + charm[which] + extra
+        chances = _chances(odds, met)
         is_round = step * rounds // steps > (step - 1) * rounds // steps
         if is_round:
             right = np.maximum(chances[_rows(answers), answers.indices], 1e-12)
@@ -250,8 +252,12 @@ def _taught(
         wrong = chances * answers.sum(axis=1)[:, None]
         wrong[_rows(answers), answers.indices] -= answers.data
         wrong /= max(float(answers.data.sum()), 1e-9)
-        slope = wrong.T @ hidden
-        slopes = [told.T @ (wrong @ vectors), _spread(slope, which, items), traits[which].T @ slope]
+        slope = product(wrong.T, hidden)
+        slopes = [
+            product(told.T, product(wrong, vectors)),
+            _spread(slope, which, items),
+            product(traits[which].T, slope),
+        ]
         slopes.append(_spread(wrong.sum(axis=0), which, items))
         speed = rate * (1 - 0.9 * step / steps)
         for number, (one, gradient) in enumerate(zip(weights, slopes, strict=True)):
@@ -308,7 +314,7 @@ def _level(
     level = np.empty(len(users), dtype=np.float32)
     for begin in range(0, len(users), 2048):
         block = np.arange(begin, min(begin + 2048, len(users)))
-        odds = users[block] @ items[some].T + base[some]
+        odds = product(users[block], items[some].T) + base[some]
         rank, rows = dataset.rows_of(block)
         past = (log.places(len(users))[rows] if False else rows - dataset.starts[log.users[rows]]) < before[
             log.users[rows]

@@ -12,10 +12,12 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit
 
+from simenv.algebra import eigen, orthonormal, solve_each
 from simenv.arrays import BoolArray, FloatArray, GradeArray, IntArray
 from simenv.chance import stream
 from simenv.dataset import Dataset, disliked_to, liked_from
 from simenv.pages import Grade
+from simenv.products import product
 from simenv.text import TfidfEncoder
 
 from .choosing import LAST
@@ -146,7 +148,7 @@ def _solve(
     for begin in range(0, count, BLOCK):
         block = slice(begin, min(begin + BLOCK, count))
         gram = (weights[block] @ pairs).reshape(-1, width, width) + prior
-        found[block] = np.linalg.solve(gram, sums[block][:, :, None])[:, :, 0]
+        found[block] = solve_each(gram, sums[block])
     return found[:, :-1], found[:, -1]
 
 
@@ -154,7 +156,8 @@ def folded(users: FloatArray, items: FloatArray, width: int) -> tuple[FloatArray
     """Return vectors of at most this width whose products are as near to the given ones' as can be."""
     if users.shape[1] <= width:
         return users, items
-    left, inner = np.linalg.qr(users)
-    right, outer = np.linalg.qr(items)
-    one, sizes, other = np.linalg.svd(inner @ outer.T, full_matrices=False)
-    return left @ (one[:, :width] * sizes[:width]), right @ other[:width].T
+    left, right = orthonormal(users), orthonormal(items)
+    between = product(product(left.T, users), product(right.T, items).T)
+    _, axes = eigen(product(between.T, between))
+    axes = axes[:, ::-1][:, :width]  # those of the greatest singular values
+    return product(left, product(between, axes)), product(right, axes)

@@ -4,13 +4,13 @@ import os
 
 import numba
 import numpy as np
-from scipy import linalg
 
 from simenv.arrays import IntArray
 from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.options import check_number
+from simenv.products import ROWS, add_rows
 
 from .recommender import Recommender, fame_of, seen_matrix
 
@@ -47,10 +47,7 @@ class Ease(Recommender):
             seen.data = np.repeat(weights.astype(np.float32), counts)
         gram = (seen.T @ seen).toarray(order="C")
         gram[np.diag_indices(count)] += self.regularisation
-        # Its turn is what LAPACK takes as it lies; what is the lower half there is the upper half here.
-        factor, failed = linalg.lapack.spotrf(gram.T, lower=1, clean=0, overwrite_a=1)
-        inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
-        if failed or not np.shares_memory(inverse, gram):
+        if not _invert(gram):
             raise SimenvError(
                 f"regularisation is {self.regularisation}, too small for these data in single precision;"
                 f" try {10 * self.regularisation:g}"
@@ -65,8 +62,77 @@ class Ease(Recommender):
 
 
 @numba.njit(cache=True)
+def _invert(square):  # type: ignore[no-untyped-def]
+    """Turn the upper half of a symmetric positive definite matrix into minus its inverse's; tell whether it could.
+
+    Sweeps one block of pivots after the other (Goodnight 1979), so every sum has one order on every machine.
+    """
+    count = len(square)
+    for begin in range(0, count, TILE):
+        end = min(begin + TILE, count)
+        size = end - begin
+        before = np.empty((size, count), dtype=square.dtype)  # the block's rows
+        for row in range(size):
+            before[row, begin + row :] = square[begin + row, begin + row :]
+            before[row, : begin + row] = square[: begin + row, begin + row]
+        inverse = before[:, begin:end].astype(np.float64)
+        if not _invert_block(inverse):
+            return False
+        before[:, begin:end] = 0
+        after = np.zeros((size, count), dtype=square.dtype)  # the same, multiplied by the block's inverse
+        for row in range(size):
+            for part in range(size):
+                weight = square.dtype.type(inverse[row, part])
+                for column in range(count):
+                    after[row, column] += weight * before[part, column]
+        _take_off(before, after, square)
+        for row in range(size):
+            square[begin + row, end:] = after[row, end:]
+            square[:begin, begin + row] = after[row, :begin]
+            for column in range(row, size):
+                square[begin + row, begin + column] = -inverse[row, column]
+    return True
+
+
+@numba.njit(cache=True)
+def _take_off(before, after, square):  # type: ignore[no-untyped-def]
+    """Take the product of `before`, turned, and `after` off the upper half of the square."""
+    size, count = before.shape
+    few = np.empty((ROWS, size), dtype=square.dtype)
+    whole = count - count % ROWS
+    for first in range(0, whole, ROWS):
+        for row in range(ROWS):
+            for part in range(size):
+                few[row, part] = -before[part, first + row]
+        add_rows(few, after, square[first : first + ROWS], first)
+    for row in range(whole, count):
+        for part in range(size):
+            for column in range(row, count):
+                square[row, column] -= before[part, row] * after[part, column]
+
+
+@numba.njit(cache=True)
+def _invert_block(square):  # type: ignore[no-untyped-def]
+    """Invert a small symmetric positive definite matrix in place; tell whether it could."""
+    size = len(square)
+    for pivot in range(size):
+        one = square[pivot, pivot]
+        if not one > 0:
+            return False
+        square[pivot] /= one
+        for row in range(size):
+            if row != pivot:
+                factor = square[row, pivot]
+                for column in range(size):
+                    square[row, column] -= factor * square[pivot, column]
+                square[row, pivot] = -factor / one
+        square[pivot, pivot] = 1 / one
+    return True
+
+
+@numba.njit(cache=True)
 def _turn_over(inverse):  # type: ignore[no-untyped-def]
-    """Make the weights out of the inverse's upper half: each column over minus its diagonal, 0 on it."""
+    """Make the weights out of the upper half of minus the inverse: each column over minus its diagonal, 0 on it."""
     count = len(inverse)
     diagonal = np.diag(inverse).copy()
     for top in range(0, count, TILE):  # tile by tile: a column of so large a matrix lies all over the memory

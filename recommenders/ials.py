@@ -8,6 +8,7 @@ from simenv.chance import stream
 from simenv.context import Context
 from simenv.dataset import Dataset
 from simenv.options import check_number, check_whole
+from simenv.products import product
 from simenv.store import Arrays
 
 from .learned import Learned
@@ -115,7 +116,7 @@ class IALS(Learned):
         )
 
     def _weighted_gram(self, given: FloatArray) -> FloatArray:
-        return np.float32(self.unseen) * (given.T @ given)
+        return np.float32(self.unseen) * product(given.T, given)
 
 
 @numba.njit(cache=True, parallel=True)

@@ -15,6 +15,7 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.chance import stream
 from simenv.dataset import Dataset
 from simenv.options import check_choice, check_number, check_whole
+from simenv.products import product
 from simenv.store import Arrays
 
 from .adam import Adam
@@ -139,7 +140,7 @@ class LightGCN(Factors):
         good, through_good = _shortened(smooth[1][chosen], self.lengths)
         rest, through_rest = _shortened(smooth[1][drawn], self.lengths)
         right = heat * np.einsum("bd,bd->b", mine, good)
-        wrong = mine @ rest.T
+        wrong = product(mine, rest.T)
         wrong *= heat
         self._graph.leave_out(wrong, owners, drawn)  # what was drawn may be what the user chose, now or at another time
         most = np.maximum(right, wrong.max(axis=1))
@@ -149,8 +150,8 @@ class LightGCN(Factors):
         loss = float(np.mean(np.log(whole) - (right - most)))
         wrong *= (heat / count / whole)[:, None]
         pull = heat / count * (1 - over / whole)
-        of_mine = wrong @ rest - pull[:, None] * good
-        of_rest = wrong.T @ mine
+        of_mine = product(wrong, rest) - pull[:, None] * good
+        of_rest = product(wrong.T, mine)
         _add(toward[0], owners, through_mine(of_mine))
         _add(toward[1], chosen, through_good(-pull[:, None] * mine))
         _add(toward[1], drawn, through_rest(of_rest))

@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from simenv.algebra import solve
 from simenv.arrays import FloatArray
 from simenv.context import Context
 from simenv.dataset import Dataset
+from simenv.products import product
 
 RIDGE = 1e-3  # of the mean variance: few users must not make a wild map
 POWERS = (0.0, 0.5, 1.0)  # of a history's length that its sum may be divided by
@@ -24,17 +26,17 @@ def learn_moves(dataset: Dataset, users: FloatArray, items: FloatArray) -> tuple
     for power in POWERS:
         told = sums[known] / mass[known, None] ** power
         centred, wanted = told - told.mean(axis=0), target - target.mean(axis=0)
-        square = centred.T @ centred
+        square = product(centred.T, centred)
         ridge = RIDGE * max(np.trace(square) / len(square), 1e-9)
-        turn = np.linalg.solve(square + ridge * np.eye(len(square)), centred.T @ wanted)
-        missed = float(((wanted - centred @ turn) ** 2).sum())
+        turn = solve(square + ridge * np.eye(len(square)), product(centred.T, wanted))
+        missed = float(((wanted - product(centred, turn)) ** 2).sum())
         if best is None or missed < best[0]:
             best = missed, turn, told, power
     assert best is not None
     _, turn, told, power = best
-    own = np.tile(target.mean(axis=0) - told.mean(axis=0) @ turn, (len(users), 1))
-    own[known] = target - told @ turn
-    return own.astype(np.float32), (items @ turn).astype(np.float32), np.array(power)
+    own = np.tile(target.mean(axis=0) - product(told.mean(axis=0)[None], turn)[0], (len(users), 1))
+    own[known] = target - product(told, turn)
+    return own.astype(np.float32), product(items, turn).astype(np.float32), np.array(power)
 
 
 def moved_vectors(context: Context, own: FloatArray, said: FloatArray, power: FloatArray | float) -> FloatArray:

@@ -12,14 +12,15 @@ import numpy as np
 from .arrays import FloatArray
 
 ROWS = 8  # of the left side, multiplied at once: each value of the right side that is loaded serves them all
-NARROW = 64  # columns too few to be worth the way to them
+NARROW = 256  # columns, fewer than which fill the lanes badly
 COLUMNS = 2048  # of the right side, multiplied at once: what is summed up stays in a near cache
 
 
 def product(left: FloatArray, right: FloatArray) -> FloatArray:
     """Return the product of [M, D] and [D, N]: [M, N], in double precision if either is."""
     kind = np.result_type(left.dtype, right.dtype, np.float32)
-    if right.shape[1] < NARROW < len(left):  # the other way round the same sums fill the processor's lanes
+    if left.flags.f_contiguous and right.shape[1] < min(NARROW, len(left)):
+        # The other way round the same sums fill the processor's lanes.
         return np.ascontiguousarray(product(right.T, left.T).T)
     left, right = (np.ascontiguousarray(side, dtype=kind) for side in (left, right))
     found = np.empty((len(left), right.shape[1]), dtype=kind)
@@ -42,10 +43,16 @@ def _product(left, right, found):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True)
 def multiply_rows(left, right, found):  # type: ignore[no-untyped-def]
     """Write the product of `ROWS` rows with a matrix into as many rows; for compiled code."""
+    found[:] = 0
+    add_rows(left, right, found, 0)
+
+
+@numba.njit(cache=True)
+def add_rows(left, right, found, first):  # type: ignore[no-untyped-def]
+    """Add the product of `ROWS` rows with a matrix to as many rows, from the `first` column on; for compiled code."""
     size, count = right.shape
-    for begin in range(0, count, COLUMNS):
+    for begin in range(first, count, COLUMNS):
         end = min(begin + COLUMNS, count)
-        found[:, begin:end] = 0
         part = 0
         while part + 4 <= size:
             _add_four(left, part, right, found, begin, end)

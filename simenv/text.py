@@ -10,10 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import sparse
 
+from .algebra import leading
 from .arrays import FloatArray
 from .catalog import Catalog
 from .errors import MissingExtra, SimenvError, blame
 
+ROUNDS = 9  # of the search for directions
 WORD = r"[^\W_]{2,}"  # letters and digits, two at least
 
 
@@ -123,17 +125,13 @@ def tfidf(counts: sparse.csr_array) -> sparse.csr_array:
 
 def _reduced(matrix: sparse.csr_array, dimensions: int) -> FloatArray:
     """Return the rows in this many dimensions, their products kept as well as can be."""
-    from sklearn.decomposition import TruncatedSVD
-
     items, width = matrix.shape
     vectors = np.zeros((items, dimensions))
     if width <= dimensions:
         vectors[:, :width] = matrix.toarray()
     elif matrix.nnz:
-        rank = min(dimensions, items)
-        # ARPACK is exact but stops one short of all; the other is exact where it takes them all. Both fix the signs.
-        algorithm = "arpack" if rank < items else "randomized"
-        vectors[:, :rank] = TruncatedSVD(rank, algorithm=algorithm, random_state=0).fit_transform(matrix)
+        found = leading(matrix, min(dimensions, items), rounds=ROUNDS)
+        vectors[:, : len(found.values)] = matrix @ found.right
         vectors[np.diff(matrix.indptr) == 0] = 0  # nothing is not quite nothing after an SVD
     return vectors
 
