@@ -11,6 +11,7 @@ import numpy as np
 import simenv
 from simenv.errors import RunError
 from simenv.population import Population, Telling
+from simenv.reports.compare import settings_of
 from simenv.splits import Split
 
 from .stage import Stage
@@ -88,13 +89,13 @@ SAME = (
 
 def check_same(there: dict[str, Any], here: dict[str, Any], folder: Path) -> None:
     """Say so when the run in the folder is another one than that to be resumed."""
-    for name in SAME:
-        before, now = _differing(_lasting(there.get(name)), _lasting(here[name]))
-        if before != now:
-            raise RunError(
-                f"{folder}: cannot resume, the run there has {name} {before} and this one {now};"
-                " use the same scenario and settings, or another --out"
-            )
+    before, now = ({name: _lasting(told.get(name)) for name in SAME} for told in (there, here))
+    differing = [f"{one.name} {one.one} and this one {one.other}" for one in settings_of(before, now)]
+    if before != now:
+        raise RunError(
+            f"{folder}: cannot resume, the run there has {', '.join(differing) or 'its policies in another order'};"
+            " use the same scenario and settings, or another --out"
+        )
 
 
 def _lasting(value: Any) -> Any:
@@ -106,11 +107,3 @@ def _lasting(value: Any) -> Any:
         return value
     options = {name: one for name, one in value["options"].items() if name not in ("model", "most_failed")}
     return {name: one for name, one in value.items() if name != "most_failed"} | {"options": options}
-
-
-def _differing(before: Any, now: Any) -> tuple[Any, Any]:
-    """Return two values, or of two mappings only the parts that differ."""
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        return before, now
-    names = [name for name in before | now if before.get(name) != now.get(name)]
-    return {name: before.get(name) for name in names}, {name: now.get(name) for name in names}

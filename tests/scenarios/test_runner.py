@@ -328,7 +328,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, tiny: Tiny):
         ({"page_size": 4}, "page_size"),
         ({"max_pages": 5}, "max_pages"),
         ({"seeds": [1]}, "seeds"),
-        ({"policies": ["pop"]}, "policies"),
+        ({"policies": ["pop"]}, "policy"),
         ({"population": {"name": "truth", "look": 0.5}}, "population"),
         ({"dataset": {"name": "films", "users": 40, "items": 80, "seed": 1}}, "dataset"),
         ({"split": {"by": "time"}}, "dataset"),
@@ -493,3 +493,13 @@ def test_policies_offline_are_told_apart_by_their_differences_on_the_same_users(
         gaps = [values["policy"][user] - values["against"][user] for user in values["policy"]]
         assert row["difference"] == pytest.approx(np.mean(gaps))
         assert row["n"] == len(gaps)
+
+
+def test_what_keeps_a_run_from_being_resumed_is_told_part_by_part(tmp_path: Path, tiny: Tiny):
+    run(tiny(policies=["pop", {"name": "item-knn", "neighbours": 20}]), tmp_path / "run")
+    other = tiny(policies=["pop", {"name": "item-knn", "neighbours": 30}], page_size=4)
+    with pytest.raises(RunError) as error:
+        run(other, tmp_path / "run", resume=True)
+    assert "policy.item-knn.neighbours 20 and this one 30" in str(error.value)
+    assert "page_size 3 and this one 4" in str(error.value)
+    assert "{" not in str(error.value)
