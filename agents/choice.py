@@ -25,7 +25,7 @@ from simenv.training import Epoch, Training
 
 from .browsing import Browsing, Habits, Minds, fitted, habits_of, usual_worth
 from .choosing import LAST, LUKEWARM, Leanings, learn_leanings
-from .rating import LOGISTIC, Ratings, learn_ratings
+from .rating import LOGISTIC, Ratings, learn_ratings, level_users
 
 CALIBRATION_ROWS = 100_000
 MEETING = 0.5  # power of an item's fame by which it is met oftener; declared, for what was met and left no log tells
@@ -42,6 +42,7 @@ class ChoicePopulation:
         self.seed = seed
         self.habits = habits_of(habits)
         self.minds: Minds | None = None
+        self.level_users: IntArray = np.zeros(0, dtype=np.int64)
 
     def fit(self, dataset: Dataset) -> None:
         """Learn from four fifths of each history, how much that tells from the rest; then from all."""
@@ -55,15 +56,18 @@ class ChoicePopulation:
         if min(len(dataset.users), len(dataset.catalog)) < 2:
             raise DataError(f"{dataset.name}: to fit the users takes at least two of them, and two items")
         self.minds = learn_minds(dataset, self.seed, self.habits, training.watch).minds
+        self.level_users = level_users(dataset, self.seed)
 
     def state(self) -> Arrays:
         """Return all that was learnt."""
         minds = fitted(self.minds, self)
-        return {field.name: getattr(minds, field.name) for field in fields(minds) if field.name != "habits"}
+        learnt = {field.name: getattr(minds, field.name) for field in fields(minds) if field.name != "habits"}
+        return learnt | {"level_users": self.level_users}
 
     def restore(self, arrays: Arrays) -> None:
         """Be as the population was whose state this is."""
-        self.minds = Minds(**arrays, habits=self.habits)
+        self.level_users = arrays["level_users"]
+        self.minds = Minds(**{name: one for name, one in arrays.items() if name != "level_users"}, habits=self.habits)
 
     def enter(self, users: IntArray, luck: BitArray) -> Browsing:
         """Seat these users in this order."""

@@ -2,8 +2,9 @@
 
 A rating lies on a hidden scale: the user's usual rating (his last ratings count more), the item's quality, his taste
 for what is written about items, and his taste as it shows in who else rated alike. Around that his ratings scatter as
-his own did, and where one level ends and the next begins is set so that the ratings of the last fifth of all
-histories, foretold from the rest, are distributed as they were.
+his own did, and where one level ends and the next begins is set so that the ratings of the last fifth of the
+histories of half of the users, foretold from the rest, are distributed as they were. The other half can then tell
+whether that is so.
 """
 
 from dataclasses import dataclass
@@ -50,16 +51,15 @@ class Ratings:
 
 
 def learn_ratings(dataset: Dataset, seed: int) -> Ratings:
-    """Learn from four fifths of the histories and set the levels by the rest; then learn from all."""
+    """Learn from four fifths of the histories and set the levels by the rest of half of them; then learn from all."""
     log = dataset.interactions
     rated = dataset.only(log[np.isfinite(log.ratings)])
     log = rated.interactions
-    last: BoolArray = log.places(len(rated.users)) >= np.floor(np.diff(rated.starts) * LAST + 1e-9)[log.users]
-    if last.all() or not last.any():
-        last = np.arange(len(log)) % 5 == 4
+    late = _last_rows(rated)
+    last = late & np.isin(log.users, level_users(dataset, seed))
     texts = TfidfEncoder(TEXTS).encode(dataset.catalog)
     texts = texts[:, texts.any(axis=0)]
-    users, items, scatter = _learnt(rated.only(log[~last]), texts)
+    users, items, scatter = _learnt(rated.only(log[~late]), texts)
     held = log[last]
     hidden = np.einsum("nd,nd->n", users[held.users], items[held.items])
     misses = float(np.sqrt((((held.ratings - hidden) / scatter[held.users]) ** 2).mean()))
@@ -71,6 +71,23 @@ def learn_ratings(dataset: Dataset, seed: int) -> Ratings:
     cuts = np.quantile(drawn, np.cumsum(shares)[:-1] / shares.sum())
     users, items, scatter = _learnt(rated, texts)
     return Ratings(users, items, misses * scatter, cuts, levels, _grades(log.ratings, levels))
+
+
+def level_users(dataset: Dataset, seed: int) -> IntArray:
+    """Return the users by whose last ratings the levels are set: half of those who have any, drawn at random."""
+    log = dataset.interactions
+    rated = dataset.only(log[np.isfinite(log.ratings)])
+    if not len(rated.interactions):
+        return np.zeros(0, dtype=np.int64)
+    users = np.unique(rated.interactions.users[_last_rows(rated)])
+    return np.sort(stream(seed, "rating levels").permutation(users)[: (len(users) + 1) // 2])
+
+
+def _last_rows(rated: Dataset) -> BoolArray:
+    """Tell which rows are of the last fifth of a history; every fifth row where no history is long enough."""
+    log = rated.interactions
+    last: BoolArray = log.places(len(rated.users)) >= np.floor(np.diff(rated.starts) * LAST + 1e-9)[log.users]
+    return np.arange(len(log)) % 5 == 4 if last.all() or not last.any() else last
 
 
 def expected(hidden: FloatArray, scatter: FloatArray, cuts: FloatArray, levels: FloatArray) -> FloatArray:

@@ -81,6 +81,19 @@ def judging(population: object) -> Judging | None:
 
 
 @runtime_checkable
+class Calibrated(Protocol):
+    """A population that says by whose ratings it set the levels that all users' ratings fall to.
+
+    How often its users give each rating is then held against the real ratings of the others alone.
+    """
+
+    @property
+    def level_users(self) -> IntArray:
+        """Return these users, by their place in the data set; of a fitted population."""
+        ...
+
+
+@runtime_checkable
 class Introducing(Protocol):
     """A population whose users have something to tell of themselves."""
 

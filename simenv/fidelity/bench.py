@@ -16,7 +16,7 @@ from simenv.judgement import Judgement
 from simenv.loop import PageLoop, luck_of, policy_luck
 from simenv.pages import EMPTY, Grade, Page, Reaction, Turn, watched
 from simenv.policy import Policy
-from simenv.population import Population, Sessions, judging
+from simenv.population import Calibrated, Population, Sessions, judging
 from simenv.splits import Split
 
 from .results import LIMITS, Limit
@@ -80,6 +80,12 @@ class Bench:
         log = self.held_out
         from_rating = liked_from(np.concatenate([self.train.interactions.ratings, log.ratings]))
         return log[~(log.ratings < from_rating)]
+
+    @cached_property
+    def level_users(self) -> IntArray | None:
+        """Users whose rows set the levels of ratings; None where the population does not say."""
+        asked = self.population.population if isinstance(self.population, Metered) else self.population
+        return asked.level_users if isinstance(asked, Calibrated) else None
 
     @cached_property
     def base(self) -> str | None:

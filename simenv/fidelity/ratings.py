@@ -3,12 +3,13 @@
 import numpy as np
 
 from simenv.arrays import FloatArray, IntArray
-from simenv.dataset import Dataset
+from simenv.dataset import Dataset, liked_from
 from simenv.interactions import Interactions
 
 from .bench import Bench
-from .results import Figure, Result, Table, held, result, unmeasured
-from .spread import OfWeights, correlation, mean, spread
+from .results import Cell, Figure, Result, Table, held, result, unmeasured
+from .rivals import POPULARITY, TWO_MEANS, shrunk_mean, two_means
+from .spread import OfWeights, auc, auc_per_user, correlation, mean, spread
 
 LEAST = 20  # ratings
 MOST_LEVELS = 10
@@ -42,36 +43,123 @@ def shown_at_random(train: Dataset, rows: Interactions) -> bool:
 
 
 def _against(bench: Bench, rows: Interactions, where: str) -> tuple[list[Figure], list[Table]]:
-    count, users = len(bench.users), bench.places[rows.users]
     told = bench.judge(rows.users, rows.items)
     given = np.isfinite(told.ratings) & np.isfinite(told.expected)
     if given.sum() < LEAST:
         return [], []
-    real, drawn, expected, of = rows.ratings[given], told.ratings[given], told.expected[given], users[given]
-    levels = _levels(np.concatenate([bench.train.interactions.ratings, real]))
-    mine, theirs = (_counts(levels, one, of, count) for one in (drawn, real))
-    means = _user_means(bench.train)[bench.users[of]]
-    ranks = _ranks(expected), _ranks(real)
-    error, usual = (_error(one - real, of, count) for one in (expected, means))
+    real, drawn, expected = rows.ratings[given].astype(np.float64), told.ratings[given], told.expected[given]
+    figures, table = _distribution(bench, real, drawn, rows[given], where)
+    more, beside = _item_by_item(bench, real, expected, rows[given], where)
+    share = Figure(f"share of items rated{where}", spread(mean(given.astype(float)), len(given)))
+    return [*figures, *more, share], [table, beside]
+
+
+def _distribution(
+    bench: Bench, real: FloatArray, drawn: FloatArray, rows: Interactions, where: str
+) -> tuple[list[Figure], Table]:
+    """Return how often each rating is given, by users none of whose rows set the levels, and by trivial predictors."""
+    train, count = bench.train, len(bench.users)
+    apart = np.ones(len(rows), dtype=bool) if bench.level_users is None else ~np.isin(rows.users, bench.level_users)
+    if apart.sum() < LEAST:
+        apart[:] = True
+        whom = ", users whose rows set the levels among them"
+    else:
+        whom = "" if bench.level_users is None else ", users whose rows set no levels"
+    rows, of = rows[apart], bench.places[rows.users[apart]]
+    levels = _levels(np.concatenate([train.interactions.ratings, real]))
+    user, item = two_means(train)
+    by_means = user[rows.users] + item[rows.items]
+    theirs, mine, flat = (_counts(levels, one, of, count) for one in (real[apart], drawn[apart], by_means))
+    past = _past(train, levels)[bench.users] * np.bincount(of, minlength=count)[:, None]
+    name = f"{where}{whom}"
     figures = [
-        held(bench.limits, "ratings.js", f"Jensen-Shannon divergence{where}, bits", spread(_js(mine, theirs), count)),
-        held(bench.limits, "ratings.tv", f"total variation{where}", spread(_tv(mine, theirs), count)),
+        held(bench.limits, "ratings.js", f"Jensen-Shannon divergence, bits{name}", spread(_js(mine, theirs), count)),
+        held(bench.limits, "ratings.tv", f"total variation{name}", spread(_tv(mine, theirs), count)),
+        Figure(f"Jensen-Shannon divergence of {TWO_MEANS}, bits{name}", spread(_js(flat, theirs), count)),
+        Figure(f"Jensen-Shannon divergence of own training ratings, bits{name}", spread(_js(past, theirs), count)),
+        Figure(f"total variation of {TWO_MEANS}{name}", spread(_tv(flat, theirs), count)),
+        Figure(f"total variation of each user's training ratings{name}", spread(_tv(past, theirs), count)),
+    ]  # fmt: skip
+    shares = [one.sum(axis=0) / one.sum() for one in (theirs, mine, flat, past)]
+    told: tuple[tuple[Cell, ...], ...] = tuple(
+        (f"{level:g}", *map(float, cells)) for level, cells in zip(levels, np.stack(shares, 1), strict=True)
+    )
+    heads = ("rating", "real users", "these users", TWO_MEANS, "each user's training ratings")
+    return figures, Table(f"How often each rating is given{name}", heads, told)
+
+
+def _item_by_item(
+    bench: Bench, real: FloatArray, expected: FloatArray, rows: Interactions, where: str
+) -> tuple[list[Figure], Table]:
+    """Return how near the expected ratings come to the real ones, and the trivial predictors on the same rows."""
+    train, count, of = bench.train, len(bench.users), bench.places[rows.users]
+    user, item = two_means(train)
+    own = _user_means(train)[rows.users]
+    guesses = {
+        "these users": expected,
+        TWO_MEANS: user[rows.users] + item[rows.items],
+        POPULARITY: train.popularity[rows.items].astype(np.float64),
+    }
+    good = real >= liked_from(train.interactions.ratings)
+    areas = {label: auc(guess, good, of) for label, guess in guesses.items()}
+    within = {label: mean(auc_per_user(guess, good, of, count)) for label, guess in guesses.items()}
+    ranks = {label: correlation(_ranks(guess), _ranks(real), of) for label, guess in guesses.items()}
+    error, usual, simple = (_error(one - real, of, count) for one in (expected, own, guesses[TWO_MEANS]))
+    figures = [
         held(
             bench.limits,
             "ratings.rmse",
-            f"RMSE{where}, over that of each user's own mean",
-            spread(lambda weights: error(weights) / np.maximum(usual(weights), 1e-9), count),
+            f"RMSE over that of {TWO_MEANS}{where}",
+            spread(lambda weights: error(weights) / np.maximum(simple(weights), 1e-9), count),
         ),
-        held(bench.limits, "ratings.rank", f"rank correlation{where}", spread(correlation(*ranks, of), count)),
+        held(bench.limits, "ratings.rank", f"rank correlation{where}", spread(ranks["these users"], count)),
+        Figure(f"rank correlation of {TWO_MEANS}{where}", spread(ranks[TWO_MEANS], count)),
         Figure(f"RMSE{where}", spread(error, count)),
+        Figure(f"RMSE of {TWO_MEANS}{where}", spread(simple, count)),
         Figure(f"RMSE of each user's own mean{where}", spread(usual, count)),
-        Figure(f"share of items rated{where}", spread(mean(given.astype(float)), len(given))),
     ]
-    shares = [one.sum(axis=0) / one.sum() for one in (theirs, mine)]
-    rows_of = tuple(
-        (f"{level:g}", float(a), float(b)) for level, a, b in zip(levels.tolist(), *map(list, shares), strict=True)
+    if 0 < good.sum() < len(good):
+        for label in guesses:
+            whose = "" if label == "these users" else f" of {label}"
+            figures.append(Figure(f"pooled AUC{whose}, liked against rated lower{where}", spread(areas[label], count)))
+            figures.append(
+                Figure(f"AUC within users{whose}, liked against rated lower{where}", spread(within[label], count))
+            )
+            if label != "these users":
+                lead = spread(_less(areas["these users"], areas[label]), count)
+                inner = spread(_less(within["these users"], within[label]), count)
+                name = f"pooled AUC less that of {label}, liked against rated lower{where}"
+                figures.append(held(bench.limits, "ratings.lead", name, lead))
+                figures.append(
+                    Figure(f"AUC within users less that of {label}, liked against rated lower{where}", inner)
+                )
+    one = np.ones((1, count))
+    errors = {"these users": error, TWO_MEANS: simple}
+    table: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            label,
+            float(areas[label](one)[0]),
+            float(within[label](one)[0]),
+            float(ranks[label](one)[0]),
+            float(errors[label](one)[0]) if label in errors else None,
+        )
+        for label in guesses
     )
-    return figures, [Table(f"How often each rating is given{where}", ("rating", "real users", "these users"), rows_of)]
+    heads = ("predictor", "AUC, pooled", "AUC within users", "rank correlation", "RMSE")
+    return figures, Table(f"Liked against rated lower, beside trivial predictors{where}", heads, table)
+
+
+def _less(one: OfWeights, other: OfWeights) -> OfWeights:
+    return lambda weights: one(weights) - other(weights)
+
+
+def _past(train: Dataset, levels: FloatArray) -> FloatArray:
+    """Return how each user's training ratings are distributed [U, L]; as those of all for who gave none."""
+    log = train.interactions
+    known = np.isfinite(log.ratings)
+    counts = _counts(levels, log.ratings[known].astype(np.float64), log.users[known], len(train.users))
+    total = counts.sum(axis=1, keepdims=True)
+    return np.where(total > 0, counts / np.maximum(total, 1), counts.sum(axis=0) / max(counts.sum(), 1))
 
 
 def _levels(values: FloatArray) -> FloatArray:
@@ -118,10 +206,7 @@ def _user_means(train: Dataset) -> FloatArray:
     """Return each user's mean training rating; that of all for who gave none."""
     log = train.interactions
     known = np.isfinite(log.ratings)
-    total = np.bincount(log.users[known], log.ratings[known], len(train.users))
-    number = np.bincount(log.users[known], minlength=len(train.users))
-    middle = float(log.ratings[known].mean()) if known.any() else 0.0
-    return np.where(number > 0, total / np.maximum(number, 1), middle)
+    return shrunk_mean(log.users[known], log.ratings[known].astype(np.float64), len(train.users), 0.0)
 
 
 def _ranks(values: FloatArray) -> FloatArray:

@@ -1,5 +1,6 @@
 """Do the users want what the real ones chose, and not what they never met?"""
 
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,8 @@ from simenv.chance import stream
 from simenv.judgement import Judgement
 
 from .bench import Bench
-from .results import Figure, Result, Table, held, result, unmeasured
+from .results import Cell, Figure, Result, Table, held, result, unmeasured
+from .rivals import Rival, rivals_of
 from .spread import OfWeights, auc, auc_per_user, mean, share, spread
 
 RATIOS = (1, 3, 9)
@@ -33,21 +35,65 @@ def taste(bench: Bench) -> Result:
         return unmeasured("taste", "too few users have held-out items that they liked")
     kinds = {"random": trial.strangers, "as well known": trial.alike}
     tables, figures = [], []
+    count = len(bench.users)
+    rivals = rivals_of(bench.train)
     for kind, others in kinds.items():
         found = _Answers(bench, trial, others)
-        tables.append(found.table(kind))
+        simple = {one.name: found.of(one) for one in rivals}
+        tables += [found.table(kind), _beside(kind, found, simple)]
         name = "taste.auc" if kind == "random" else "taste.auc_matched"
-        own = spread(mean(found.per_user_auc), len(bench.users))
-        figures.append(held(bench.limits, name, f"AUC for each user, against {_words(kind)} items", own))
+        within = mean(found.per_user_auc)
+        figures.append(
+            held(bench.limits, name, f"AUC for each user, against {_words(kind)} items", spread(within, count))
+        )
         if kind == "random":
-            balanced = spread(found.balanced(1), len(bench.users))
+            balanced = spread(found.balanced(1), count)
             figures.append(held(bench.limits, "taste.balanced", "balanced accuracy, 1:1", balanced))
-            figures.append(Figure("true positives", spread(found.yes(0, 1), len(bench.users))))
-            figures.append(Figure("false positives, 1:1", spread(found.yes(1, 2), len(bench.users))))
-            fame = found.area(9, bench.train.popularity.astype(float))
-            figures.append(Figure("AUC by fame alone, 1:9", spread(fame, len(bench.users))))
+        for label, one in simple.items():
+            figures += _leads(bench, kind, label, found, one)
+        if kind == "random":
+            figures.append(Figure("true positives", spread(found.yes(0, 1), count)))
+            figures.append(Figure("false positives, 1:1", spread(found.yes(1, 2), count)))
     good = f"tells held-out items from others with an AUC of {figures[0].value.mean:.2f}"
     return result("taste", figures, good, tables)
+
+
+def _leads(bench: Bench, kind: str, label: str, found: "_Answers", rival: "_Answers") -> list[Figure]:
+    """Return what a trivial predictor comes to on the same cases, and how far users lead, paired by user."""
+    count, items = len(bench.users), f"{_words(kind)} items"
+    within, theirs = mean(found.per_user_auc), mean(rival.per_user_auc)
+    pooled, pooled_theirs = found.area(max(RATIOS)), rival.area(max(RATIOS))
+    right, right_theirs = found.balanced(1), rival.balanced(1)
+    figures = [
+        Figure(f"AUC for each user of {label}, {items}", spread(theirs, count)),
+        Figure(f"pooled AUC of {label}, {items}", spread(pooled_theirs, count)),
+        Figure(f"pooled AUC less that of {label}, {items}", spread(_less(pooled, pooled_theirs), count)),
+        Figure(f"balanced accuracy of {label}, {items}", spread(right_theirs, count)),
+    ]
+    ahead = spread(_less(within, theirs), count), spread(_less(right, right_theirs), count)
+    names = f"AUC for each user less that of {label}, {items}", f"balanced accuracy less that of {label}, {items}"
+    if kind != "random":  # popularity is drawn out of these cases
+        return figures + [Figure(name, value) for name, value in zip(names, ahead, strict=True)]
+    limits = "taste.auc_lead", "taste.lead"
+    return figures + [held(bench.limits, *one) for one in zip(limits, names, ahead, strict=True)]
+
+
+def _less(one: OfWeights, other: OfWeights) -> OfWeights:
+    return lambda weights: one(weights) - other(weights)
+
+
+def _beside(kind: str, found: "_Answers", simple: "dict[str, _Answers]") -> Table:
+    """Return users and trivial predictors, scored by the same code on the same cases."""
+    one = np.ones((1, found.count))
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            label,
+            *(float(figure(one)[0]) for figure in (mean(some.per_user_auc), some.area(max(RATIOS)), some.balanced(1))),
+        )
+        for label, some in {"these users": found, **simple}.items()
+    )
+    heads = ("predictor", "AUC within users", "AUC, pooled", "balanced accuracy, 1:1")
+    return Table(f"Beside trivial predictors, {_words(kind)} items", heads, rows)
 
 
 class _Answers:
@@ -62,6 +108,14 @@ class _Answers:
         self.wanted[there] = bench.judge(bench.users[self.users[there]], self.items[there]).wanted
         self.known = np.isfinite(self.wanted)
         self.chosen = self.known & Judgement(self.wanted, self.wanted, self.wanted).chosen
+        self.who = bench.users[self.users]
+
+    def of(self, rival: Rival) -> "_Answers":
+        """Return what a trivial predictor makes of the very cases that these users answered."""
+        found = copy(self)
+        found.wanted = np.where(self.known, rival.score(self.who, np.maximum(self.items, 0)), np.nan)
+        found.chosen = self.known & (found.wanted >= rival.threshold)
+        return found
 
     @property
     def per_user_auc(self) -> FloatArray:
@@ -73,11 +127,10 @@ class _Answers:
     def _own(self) -> BoolArray:
         return np.broadcast_to(np.arange(self.items.shape[1]) == 0, self.items.shape)
 
-    def area(self, ratio: int, by_item: FloatArray | None = None) -> OfWeights:
-        """Return the pooled AUC at a ratio, or that of a value of the items."""
+    def area(self, ratio: int) -> OfWeights:
+        """Return the pooled AUC at a ratio."""
         known = self.known[:, : ratio + 1]
-        scores = self.wanted if by_item is None else by_item[self.items]
-        cut = (part[:, : ratio + 1][known] for part in (scores, self._own, self.users))
+        cut = (part[:, : ratio + 1][known] for part in (self.wanted, self._own, self.users))
         return auc(*cut)
 
     def yes(self, first: int, last: int) -> OfWeights:

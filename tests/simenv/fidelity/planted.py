@@ -38,6 +38,35 @@ class SaysYes(Faithful):
         return replace(super().judge(users, items, luck), wanted=np.ones(len(users)))
 
 
+class JudgesByPopularity(Faithful):
+    """Wants what is popular, whoever asks: at the popularity that suits the training rows best."""
+
+    def fit(self, dataset: Dataset) -> None:
+        super().fit(dataset)
+        fame = dataset.popularity.astype(float)
+        rng = np.random.default_rng(0)
+        cuts = np.unique(fame)
+        own, drawn = fame[dataset.interactions.items] - 1, rng.choice(fame, 20_000)
+        cut = max(cuts, key=lambda cut: (own >= cut).mean() - (drawn >= cut).mean())
+        self.fame = expit(np.log1p(fame) - np.log1p(cut) + 1e-9)
+
+    def judge(self, users: IntArray, items: IntArray, luck: BitArray) -> Judgement:
+        return replace(super().judge(users, items, luck), wanted=self.fame[items])
+
+
+class AnswersRight(Faithful):
+    """Says rightly whether an item is among those of the held-out rows, this often, and else the reverse."""
+
+    def __init__(self, truth: Truth, held: IntArray, how_often: float) -> None:
+        super().__init__(truth)
+        self.held, self.how_often = held, how_often  # held: user * items + item
+
+    def judge(self, users: IntArray, items: IntArray, luck: BitArray) -> Judgement:
+        is_own = np.isin(users * len(self.minds.items) + items, self.held)
+        is_right = uniform(mix(luck, key(0, "right"))) < self.how_often
+        return replace(super().judge(users, items, luck), wanted=np.where(is_own == is_right, 0.9, 0.1))
+
+
 class RatesAlike(Faithful):
     """Gives everything a 4."""
 
