@@ -18,6 +18,7 @@ from simenv.pages import Grade
 
 from .answers import ItemAnswer, Looked, PageAnswer, Parting, Thought, Verdict, by_letter, complaint, letters
 from .decisions import interview_decisions, page_decisions
+from .items import item_name
 from .memory import Memory, Remembered, told
 from .persona import Persona
 from .prompts import filled, prompt
@@ -42,7 +43,7 @@ class Shown:
     @cached_property
     def named(self) -> str:
         """Its title and categories, as memories name it."""
-        return f"{self.title} [{', '.join(self.categories)}]" if self.categories else self.title
+        return item_name(self.title, self.categories)
 
     @cached_property
     def line(self) -> str:

@@ -19,6 +19,7 @@ from simenv.chat.crowd import Crowd
 from simenv.chat.model import ChatModel, Message, Question
 from simenv.dataset import Dataset
 from simenv.options import check_number, check_whole
+from simenv.plain_text import quoted
 
 from .answers import Choice, Introduction, Order, Retold, letters
 from .items import ItemMemory, contradiction, item_memory, shortened
@@ -176,7 +177,7 @@ class AgentCF:
         text = prompt("rank").render(
             items=items,
             earlier=self._earlier(user, items) if mode == "B+R" else "",
-            history=[self.dataset.catalog.title(item) for item in history] if mode == "B+H" else [],
+            history=[quoted(self.dataset.catalog.title(item)) for item in history] if mode == "B+H" else [],
         )
         wanted = tuple(asked)
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from simenv.plain_text import one_line
+
 MOST_SAID = 300  # characters that are kept of what an agent says
 
 
@@ -28,7 +30,7 @@ def _clamped(low: int, high: int) -> BeforeValidator:
 
 def _cut(value: Any) -> Any:
     """Cut what is said to its length, in one line: bounds in the schema make servers emit raw control characters."""
-    return " ".join(value.split())[:MOST_SAID] if isinstance(value, str) else value
+    return one_line(value)[:MOST_SAID].replace('"', "'") if isinstance(value, str) else value
 
 
 Said = Annotated[str, BeforeValidator(_cut)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from simenv.catalog import Catalog
+from simenv.plain_text import bracketed, one_line, quoted
 
 from .meaning import WordWeights, words_of
 
@@ -27,7 +28,7 @@ class ItemMemory:
     @property
     def named(self) -> str:
         """Its title and categories."""
-        return f"{self.title} [{', '.join(self.categories)}]" if self.categories else self.title
+        return item_name(self.title, self.categories)
 
     def rewrite(self, text: str) -> None:
         """Say something else from now on, cut to its length."""
@@ -40,6 +41,12 @@ class ItemMemory:
             return 0.0
         first, now = weights.vector(self.versions[0]), weights.vector(self.text)
         return min(max(float(1 - first @ now), 0.0), 1.0)
+
+
+def item_name(title: str, categories: Sequence[str]) -> str:
+    """Return an item as prompts and memories name it: its title in quotes, its categories in brackets."""
+    kinds = bracketed(tuple(categories))
+    return f"{quoted(title)} {kinds}" if kinds else quoted(title)
 
 
 def item_memory(catalog: Catalog, item: int) -> ItemMemory:
@@ -72,4 +79,4 @@ def contradiction(memory: ItemMemory, text: str, known: Sequence[str]) -> str | 
 
 def shortened(text: str, most: int) -> str:
     """Return a text in one line, cut after so many words of common length."""
-    return " ".join(text.split()[:most])[: most * LETTERS]
+    return " ".join(one_line(text).split()[:most])[: most * LETTERS]

@@ -11,11 +11,12 @@ import numpy as np
 
 from simenv.arrays import FloatArray
 from simenv.dataset import Dataset, disliked_to, liked_from
+from simenv.plain_text import bracketed, one_line, quoted
 
 from .stars import stars_of
 from .traits import LEVELS, Traits, traits_of
 
-VERSION = 3  # of how personas are made: those of another are made anew
+VERSION = 4  # of how personas are made: those of another are made anew
 MOST_TASTES, MOST_DISLIKES = 5, 2
 EXAMPLES = 3  # titles that stand for a taste
 RECENT = 0.9  # how much an interaction's weight falls with each one after it
@@ -99,10 +100,10 @@ def _tastes(dataset: Dataset, items: Sequence[int], most: int = MOST_TASTES) -> 
     counts = Counter(name for item in items for name in catalog.categories[item])
     sentences = []
     for name, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:most]:
-        titles = [catalog.title(item) for item in reversed(items) if name in catalog.categories[item]]
-        sentences.append(f"{name}, such as {'; '.join(titles[:EXAMPLES])}")
+        titles = [quoted(catalog.title(item)) for item in reversed(items) if name in catalog.categories[item]]
+        sentences.append(f"{bracketed((name,))[1:-1]}, such as {'; '.join(titles[:EXAMPLES])}")
     if not sentences and items:
-        sentences.append("; ".join(catalog.title(item) for item in list(reversed(items))[:EXAMPLES]))
+        sentences.append("; ".join(quoted(catalog.title(item)) for item in list(reversed(items))[:EXAMPLES]))
     return tuple(sentences)
 
 
@@ -118,7 +119,12 @@ def _habit(ratings: FloatArray, middle: float) -> str:
 def _about(dataset: Dataset, user: int) -> str:
     """Return what the data say of the user, but for what would point to a person."""
     told = {name: column[user] for name, column in dataset.users.attributes.items() if "zip" not in name}
-    return ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in sorted(told.items()) if value is not None)
+    known = {one_line(name.replace("_", " ")): value for name, value in sorted(told.items()) if value is not None}
+    return ", ".join(f"{name}: {value if _is_number(value) else quoted(str(value))}" for name, value in known.items())
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number)
 
 
 def _usual(dataset: Dataset, items: Sequence[int]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from simenv.chat.model import ChatModel, Message, Question
 from simenv.dataset import Dataset
 
 from .answers import Blurb, Portrait
-from .items import ItemMemory, contradiction, year_of
+from .items import ItemMemory, contradiction, item_name, year_of
 from .persona import MOST_DISLIKES, MOST_TASTES, Persona
 from .prompts import prompt
 from .stars import stars_of
@@ -54,8 +54,7 @@ class Writer:
         for row in range(max(first, last - MOST_HISTORY), last):
             item = int(log.items[row])
             rating = "" if np.isnan(log.ratings[row]) else f", rated {stars.of(log.ratings[row]):.2g}"
-            kinds = f" [{', '.join(catalog.categories[item])}]" if catalog.categories[item] else ""
-            lines.append(f"{catalog.title(item)}{kinds}{rating}")
+            lines.append(f"{item_name(catalog.title(item), catalog.categories[item])}{rating}")
         return prompt("portrait").render(history=lines) if lines else ""
 
     async def item(self, item: int, memory: ItemMemory) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from simenv import __version__
 from simenv.errors import SimenvError, own_line
+from simenv.plain_text import printable
 
 from . import cache_commands, data_commands
 from .shipped import SHIPPED, source_file
@@ -205,7 +206,7 @@ def ask(
     """Ask an agent of a finished run, with all that the session left in its memory."""
     from .interview import interview
 
-    print(interview(folder, user, question, policy, seed, allow_code=allow_code))
+    print(printable(interview(folder, user, question, policy, seed, allow_code=allow_code)))
 
 
 @app.command()
@@ -494,12 +495,12 @@ def main() -> None:
         everything = bool(os.environ.get("SIMENV_TRACEBACK"))
         if everything:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         if not everything and _is_a_plug_ins(error):
             print("SIMENV_TRACEBACK=1 before the command shows the whole traceback", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        print(printable(f"error: {error.filename or 'a file'}: {error.strerror or error}"), file=sys.stderr)
         raise SystemExit(2) from None
 
 

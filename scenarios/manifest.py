@@ -10,6 +10,7 @@ import numpy as np
 
 import simenv
 from simenv.errors import RunError
+from simenv.plain_text import without_secret_path
 from simenv.population import Population, Telling
 from simenv.reports.compare import settings_of
 from simenv.splits import Split
@@ -55,6 +56,8 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_plain(one) for one in value]
+    if isinstance(value, str) and value.startswith(("http://", "https://")):
+        return without_secret_path(value)
     known = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
     return value if known else str(value)
 

@@ -102,7 +102,8 @@ def rescore(result: RunDir) -> None:
     result.write_json("metrics.json", found.metrics)
     result.write_json("comparisons.json", found.comparisons)
     result.write_json("pages.json", found.pages)
-    _note(result, empty_places=_empty_places(result), readings=RunDir(result.folder).readings, seconds={})
+    rows = {"events": len(result.events), "pages": len(result.pages)}
+    _note(result, empty_places=_empty_places(result), readings=RunDir(result.folder).readings, rows=rows, seconds={})
 
 
 def _open_folder(stage: Stage, population: Population, folder: Path, resume: bool, command: str) -> RunDir:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .arrays import BoolArray, FloatArray, IdArray, IntArray, WordArray
 from .errors import DataError
+from .plain_text import one_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +20,17 @@ class Catalog:
     categories: tuple[tuple[str, ...], ...]  # I of them
     descriptions: WordArray  # [I] str, or None where absent
     years: FloatArray  # [I], NaN where absent
+
+    def __post_init__(self) -> None:
+        """Keep what is written about items in single lines without control characters, whatever the data hold."""
+        for name in ("titles", "descriptions"):
+            texts = getattr(self, name)
+            plain = [text if text is None else one_line(str(text)) or None for text in texts]
+            if any(old is not new for old, new in zip(texts, plain, strict=True)):
+                object.__setattr__(self, name, np.array([*plain, None], dtype=object)[:-1])
+        if any(one_line(name) != name for name in {name for names in self.categories for name in names}):
+            plain_names = tuple(tuple(filter(None, map(one_line, names))) for names in self.categories)
+            object.__setattr__(self, "categories", plain_names)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from .arrays import BoolArray, FloatArray, GradeArray, IdArray, IntArray
 from .dataset import Dataset
 from .errors import RunError
+from .log_checks import check_columns, check_contiguous, check_unique, new_groups
 from .pages import EMPTY, GRADE_WORDS, Turn
 
 EVENT_ORDER = ("policy", "seed", "user_id", "page", "rank")
@@ -84,13 +85,19 @@ class EventLog:
         with self._blaming(kind):
             tables = [pq.read_table(self.folder / kind / part, read_dictionary=WORD_COLUMNS) for part in parts]
             table = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
-        return in_order(table, order)
+        check_columns(table, kind, self.folder)
+        table = in_order(table, order)
+        ranks = [_ranks(table[name]) for name in order]
+        check_unique(table, kind, self.folder, ~new_groups(ranks)[1:])
+        if kind == "pages":
+            check_contiguous(table, new_groups(ranks[:3]), self.folder)
+        return table
 
     @contextmanager
     def _blaming(self, kind: str) -> Iterator[None]:
         try:
             yield
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise RunError(f"{self.folder / kind}: a part of the log is damaged: {error}") from None
 
 

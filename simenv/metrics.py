@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from .arrays import BoolArray, FloatArray, IntArray
+from .errors import RunError
 from .intervals import Bounds, Interval, around, benjamini_hochberg, differences, holm, means, resamples
 from .pages import GRADE_WORDS, Grade, watched
 from .power import detectable
@@ -543,8 +544,11 @@ def _coded(column: pa.ChunkedArray) -> tuple[list[object], IntArray]:
 
 
 def _places(column: pa.ChunkedArray, values: Sequence[object]) -> IntArray:
-    """Return where each row's value stands in a list that holds them all."""
+    """Return where each row's value stands in a list that holds them all, or say which one it does not hold."""
     encoded = column.combine_chunks().dictionary_encode()
     place: Mapping[object, int] = {value: number for number, value in enumerate(values)}
-    ranks = np.array([place[value] for value in encoded.dictionary.to_pylist()], dtype=np.int64)
+    try:
+        ranks = np.array([place[value] for value in encoded.dictionary.to_pylist()], dtype=np.int64)
+    except KeyError as missing:
+        raise RunError(f"the log names {missing}, of which the run's tables know nothing; it was changed") from None
     return ranks[encoded.indices.to_numpy(zero_copy_only=False)]

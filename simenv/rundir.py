@@ -28,15 +28,73 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from scipy import sparse
 
 from .chat.usage import Usage, usage
 from .dataset import Dataset
 from .errors import RunError
 from .eventlog import EventLog
+from .log_checks import check_counts
 
 PERSONAS, ITEM_TEXTS, ANSWERS = "personas.jsonl", "item_texts.jsonl", "answers.sqlite"
-SHAPES = {"metrics.json": dict, "pages.json": dict, "comparisons.json": list}
+
+
+class _Loose(BaseModel):
+    """A part of a file of which only what is read is checked."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Figure(_Loose):
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+class _Comparison(_Loose):
+    metric: str
+    policy: str
+    against: str
+    difference: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    n: int = 0
+
+
+class _Policy(_Loose):
+    label: str
+    name: str = ""
+    options: dict[str, Any] = {}
+
+
+class _Manifest(_Loose):
+    policies: list[_Policy]
+    population: dict[str, Any] = {}
+    dataset: dict[str, Any] = {}
+    fidelity: dict[str, Any] = {}
+    seeds: list[int] = []
+    users: int = 0
+    page_size: int = 1
+    max_pages: int = 1
+    status: str = ""
+    seconds: dict[str, float] = {}
+    versions: dict[str, str] = {}
+    rows: dict[str, int] = {}
+    readings: dict[str, dict[str, int]] = {}
+    empty_places: dict[str, int] = {}
+
+
+SHAPES: dict[str, TypeAdapter[Any]] = {
+    "manifest.json": TypeAdapter(_Manifest),
+    "metrics.json": TypeAdapter(dict[str, dict[str, _Figure]]),
+    "pages.json": TypeAdapter(dict[str, dict[str, list[_Figure]]]),
+    "comparisons.json": TypeAdapter(list[_Comparison]),
+    "fidelity.json": TypeAdapter(dict[str, Any]),
+}
 
 
 @dataclass(frozen=True)
@@ -60,9 +118,7 @@ class RunDir:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """What was run."""
-        content = self.read_json("manifest.json")
-        if not isinstance(content, dict) or not isinstance(content.get("policies"), list):
-            raise RunError(f"{self.folder / 'manifest.json'}: it tells of no run; the file is damaged")
+        content: dict[str, Any] = self.read_json("manifest.json")
         return content
 
     @cached_property
@@ -100,12 +156,18 @@ class RunDir:
     @cached_property
     def events(self) -> pa.Table:
         """One row per shown item."""
-        return self.log.events()
+        return self._counted("events", self.log.events())
 
     @cached_property
     def pages(self) -> pa.Table:
         """One row per page."""
-        return self.log.pages()
+        return self._counted("pages", self.log.pages())
+
+    def _counted(self, kind: str, table: pa.Table) -> pa.Table:
+        """Return a table of the log, if it has as many rows as the manifest of the ended run says."""
+        if (self.folder / "manifest.json").is_file() and self.manifest.get("status") == "complete":
+            check_counts(table, kind, self.folder, self.manifest.get("rows", {}).get(kind))
+        return table
 
     @cached_property
     def items(self) -> pa.Table:
@@ -139,8 +201,15 @@ class RunDir:
             ) from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise RunError(f"{path}: not readable as JSON ({error}); the file is damaged") from None
-        if not isinstance(content, SHAPES.get(name, object)):
-            raise RunError(f"{path}: not what belongs there; `simenv rescore {self.folder}` writes it again")
+        if name in SHAPES:
+            try:
+                SHAPES[name].validate_python(content)
+            except ValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(map(str, first["loc"])) or "the whole file"
+                hint = "" if name == "manifest.json" else f"; `simenv rescore {self.folder}` writes it again"
+                told = f"not what belongs there ({place}: {first['msg'].lower()})"
+                raise RunError(f"{path}: {told}; the file is damaged{hint}") from None
         return content
 
     def write_json(self, name: str, content: object) -> None:
@@ -155,11 +224,14 @@ class RunDir:
         """Return the rows of a file of lines of JSON; none where it is missing."""
         path = self.folder / name
         try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         except FileNotFoundError:
             return []
         except ValueError as error:
             raise RunError(f"{path}: not lines of JSON ({error}); the file is damaged") from None
+        if not all(isinstance(row, dict) for row in rows):
+            raise RunError(f"{path}: a line is no mapping; the file is damaged")
+        return rows
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file of the run in one move."""
@@ -188,7 +260,7 @@ class RunDir:
     def _table(self, name: str) -> pa.Table:
         try:
             return pq.read_table(self.folder / name)
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise RunError(
                 f"{self.folder / name}: missing or damaged; `simenv run` with the same settings and --resume writes it"
                 f" again, once it is removed ({type(error).__name__})"

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from simenv.plain_text import quoted
+
 FOLDER = Path(__file__).parent
+MOST_TEXT = 500  # characters of what is said of an item
 _TEMPLATES = Environment(
     loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=False, autoescape=False
 )
+_TEMPLATES.filters["quoted"] = lambda text: quoted(text, MOST_TEXT)  # what data or a model say stands in quotes
 
 
 @lru_cache

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from simenv.errors import ChatError, ScenarioError
 from simenv.options import check_number, check_whole
+from simenv.plain_text import without_secret_path
 
 from .bodies import Bodies
 from .decisions import decided, heard, parts
@@ -185,16 +186,18 @@ class Endpoint(ABC, Generic[Client]):
         told = f"HTTP {reply.status}: {complaint(reply.body)}"
         if reply.status in (401, 403):
             key = f"the key in {VARIABLE} is refused" if self._key else f"it wants a key, and {VARIABLE} is not set"
-            return DeadEnd(f"{self.base_url}: {key} ({told})")
+            return DeadEnd(f"{without_secret_path(self.base_url)}: {key} ({told})")
         unknown = any(words in reply.body.lower() for words in NO_SUCH_MODEL)
         if reply.status == 404 or (reply.status == 400 and unknown):
             names = models_of(await self._models(line.client))
             if names and self.model not in names:
                 there = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-                return DeadEnd(f"{self.base_url} knows no model '{self.model}'; it has {there}")
+                return DeadEnd(f"{without_secret_path(self.base_url)} knows no model '{self.model}'; it has {there}")
             if unknown:
-                return DeadEnd(f"{self.base_url} knows no model '{self.model}' ({told})")
-            return DeadEnd(f"{self.base_url} has no {what} ({told}); such an address mostly ends with /v1")
+                return DeadEnd(f"{without_secret_path(self.base_url)} knows no model '{self.model}' ({told})")
+            return DeadEnd(
+                f"{without_secret_path(self.base_url)} has no {what} ({told}); such an address mostly ends with /v1"
+            )
         return fault_of(reply.status, reply.headers, reply.body)
 
     def _trouble(self, what: str) -> Passing:
@@ -202,7 +205,9 @@ class Endpoint(ABC, Generic[Client]):
 
         The error itself does not: it may come to stand in a record or an event log, and those name no host.
         """
-        log.log(logging.DEBUG if what in self._told else logging.WARNING, "%s %s", self.base_url, what)
+        log.log(
+            logging.DEBUG if what in self._told else logging.WARNING, "%s %s", without_secret_path(self.base_url), what
+        )
         self._told.add(what)
         return Passing(f"the endpoint {what}")
 

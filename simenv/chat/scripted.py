@@ -15,10 +15,15 @@ from .model import Answer, Question
 
 ITEM = re.compile(r"^([A-Z]{1,2})\. (.+)$")
 WORD = re.compile(r"[^\W_]{3,}")
+NAMED = re.compile(r'^"[^"]*"(?: \[([^\]]*)\])?')  # an item as prompts name it: its title, its kinds
+NAMED_WITHIN = re.compile(r'"[^"]*" \[([^\]]*)\]')
+HEADING = re.compile(r"^# (.+)$|^(You (?:dis)?like):$")
 RATED = re.compile(r", rated (\d(?:\.\d+)?)$")
 LIKES = re.compile(r"one who likes ([^;:]+)")
 UNLOVED = re.compile(r"I do not care for [^.]*\.")
-DONE = re.compile(r"^You (took|passed over|did not look at) .*?(?:, rated (\d) of 5|\.)")
+DONE = re.compile(
+    r'^You (took|passed over|did not look at) "[^"]*"(?: \[[^\]]*\])?(?:, rated (\d) of 5|, not rated|\.)'
+)
 PAGE = re.compile(r"^- \(page (\d+)\) (.+)$")
 OWN = ("who you are", "who met them", "who you were before", "what you took so far, the latest last")
 MOST_LIKED = 100  # words of an introduction
@@ -36,7 +41,7 @@ class Scripted:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Return what its answers follow from."""
-        return {"kind": "scripted", "seed": self.seed, "rules": 2}
+        return {"kind": "scripted", "seed": self.seed, "rules": 3}
 
     async def ask(self, question: Question) -> Answer:
         """Return the answer of the rules."""
@@ -96,8 +101,8 @@ class _Reader:
         self.own = ""  # who is asked, in his own words
         part = ""
         for line in (line for message in question.messages for line in message.text.splitlines()):
-            if line.startswith("#") or line.endswith(":"):
-                part = line.strip("# :").lower()
+            if heading := HEADING.match(line):
+                part = (heading[1] or heading[2]).lower()
             elif line.startswith("- ") and part == "you like":
                 self.tastes.append(_words(line.split(", such as")[0]))
             elif line.startswith("- ") and part == "you dislike":
@@ -131,7 +136,7 @@ class _Reader:
         words = _words(text)
         worth = max((1.0 - 0.08 * place for place, taste in enumerate(self.tastes) if taste & words), default=0.1)
         worth -= 0.8 * any(taste & words for taste in self.dislikes)
-        kind = _words(text.partition("[")[2].partition("]")[0])
+        kind = _words(_kinds(text))
         seen = sum(len(kind & _words(memory)) > 0 for _, memory in self.memories) if kind else 0
         worth -= BORED * min(seen, 4)
         for belief in self.beliefs:
@@ -197,7 +202,7 @@ class _Reader:
         for line in self.told:
             rating = RATED.search(line)
             counts = bad if rating is not None and float(rating[1]) <= sum(ratings) / len(ratings) - 1 else good
-            for kind in line.partition("[")[2].partition("]")[0].split(", "):
+            for kind in _kinds(line).split(", "):
                 counts[kind or line] = counts.get(kind or line, 0) + 1
         tastes = sorted(good, key=lambda kind: (-good[kind], kind))[:5]
         dislikes = [kind for kind in sorted(bad, key=lambda kind: (-bad[kind], kind)) if kind not in tastes][:2]
@@ -207,20 +212,20 @@ class _Reader:
     def blurb(self) -> str:
         """Return for whom an item is: for those who liked it, or else for those who like its kind."""
         liked = sorted({who for line in self.told if ": liked it" in line for who in LIKES.findall(line)})
-        kinds = self.title.partition("[")[2].partition("]")[0]
+        kinds = _kinds(self.title)
         return f"For people who like {'; '.join(liked[:3]) or kinds or 'such things'}."
 
     def keywords(self) -> list[str]:
         """Return an item's kinds, and the longest words of its title."""
-        title, _, kinds = self.title.partition(" [")
+        kinds, title = _kinds(self.title), self.title.rpartition('"')[0]
         words = sorted(_words(title), key=lambda word: (-len(word), word))
-        return [*filter(None, kinds.partition("]")[0].lower().split(", ")), *words][:8] or [title]
+        return [*filter(None, kinds.lower().split(", ")), *words][:8] or [title.strip('"')]
 
     def belief(self) -> dict[str, Any]:
         """Return what the memories add up to: of which kind there was enough."""
         counts: dict[str, int] = {}
         for _, memory in self.memories:
-            for word in _words(memory.partition("[")[2].partition("]")[0]):
+            for word in _words(_first_kinds(memory)):
                 counts[word] = counts.get(word, 0) + 1
         if not counts:
             return {"belief": "I do not know yet what this recommender is good for."}
@@ -238,9 +243,16 @@ class _Reader:
         return f"What I remember last: {self.memories[-1][1]}" if self.memories else "I remember nothing."
 
 
-def _kind(text: str) -> set[str]:
-    """Return the words of an item's categories, or of its title where it has none."""
-    return _words(text.partition("[")[2].partition("]")[0]) or _words(text)
+def _kinds(line: str) -> str:
+    """Return the categories of the item that a line begins with, as they stand there; '' where it has none."""
+    named = NAMED.match(line)
+    return (named[1] or "") if named else ""
+
+
+def _first_kinds(memory: str) -> str:
+    """Return the categories of the first item that a memory names and that has any."""
+    named = NAMED_WITHIN.search(memory)
+    return named[1] if named else ""
 
 
 def _words(text: str) -> set[str]:

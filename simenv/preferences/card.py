@@ -1,6 +1,7 @@
 """A data card: what a file of preferences holds, where it comes from, and what was left out of it."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from simenv.arrays import IntArray
 from simenv.pages import GRADE_WORDS
+from simenv.plain_text import one_line
 
 from .converting import Labels, Pairs
 from .exporting import Export
@@ -87,7 +89,7 @@ def _table(value: Mapping[str, Any]) -> list[str]:
 
 
 def _words(key: str) -> str:
-    return key.replace("_", " ")
+    return _safe(key.replace("_", " "))
 
 
 def _figure(value: Any) -> str:
@@ -97,7 +99,12 @@ def _figure(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return _safe(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def _safe(text: str) -> str:
+    """Return a text from data as one line of Markdown that begins no cell, tag or link."""
+    return re.sub(r"([|<>`\[\]])", r"\\\1", one_line(text))
 
 
 def _counted(values: Any) -> dict[str, int]:

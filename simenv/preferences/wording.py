@@ -11,6 +11,7 @@ from simenv.arrays import IntArray, WordArray
 from simenv.catalog import Catalog
 from simenv.errors import DataError
 from simenv.pages import Grade
+from simenv.plain_text import one_line
 
 from .records import Records
 
@@ -34,7 +35,7 @@ class Wording:
     @cached_property
     def names(self) -> WordArray:
         """What each item is called: its title, and where others bear the same one its year or id as well."""
-        titles = [_in_one_line(self.catalog.title(item)) for item in range(len(self.catalog))]
+        titles = [one_line(self.catalog.title(item)) for item in range(len(self.catalog))]
         names = np.array([*titles, None], dtype=object)[:-1]
         for more in (self._year, self._id):
             _, place, counts = np.unique(names.astype(str), return_inverse=True, return_counts=True)
@@ -70,7 +71,3 @@ class Wording:
 def _verdict(grade: Grade, rating: float) -> str:
     word = grade.name.lower()
     return word if np.isnan(rating) else f"{word}, rated {rating:g}"
-
-
-def _in_one_line(title: str) -> str:
-    return " ".join(title.split())

@@ -97,7 +97,7 @@ def test_the_true_item_stands_first_in_half_of_the_pairs():
     agents = AgentCF(Sees(), rounds=1)
     agents.fit(data, np.arange(20))
     own = [
-        {f"Record {item} [{KINDS[item % 5]}]" for item in data.interactions.items[data.interactions.users == user]}
+        {f'"Record {item}" [{KINDS[item % 5]}]' for item in data.interactions.items[data.interactions.users == user]}
         for user in range(20)
     ]
     first = [any(text in mine for mine in own) for text in Sees.firsts]
@@ -116,7 +116,7 @@ class Answers(Scripted):
         self.kinds.append(question.kind)
         found = super().answer(question)
         if question.kind == "pair":
-            title = question.messages[-1].text.partition("A. Record ")[2].partition(" ")[0]
+            title = question.messages[-1].text.partition('A. "Record ')[2].partition('"')[0]
             first = int(title) % 5 == 0
             found["choice"] = "A" if first == self.right else "B"
         return found

@@ -18,7 +18,7 @@ from simenv.pages import Grade
 from simenv.splits import Split
 
 ANSWERS = 10_000
-ITEM = re.compile(r"^([A-Z]{1,2})\. (\S+)", re.MULTILINE)
+ITEM = re.compile(r'^([A-Z]{1,2})\. "([^" ]+)', re.MULTILINE)
 ACTS = {"Paper": ("take", 5), "Moon": ("take", 2), "War": ("pass", 0), "Rain": ("take", 3), "Fog": ("skip", 0)}
 GRADES = {"Paper": Grade.LIKED, "Moon": Grade.DISLIKED, "War": Grade.PASSED, "Rain": Grade.VIEWED, "Fog": Grade.UNSEEN}
 PAGE = [Shown(title, ("Comedy",), "", "", "") for title in ACTS]

@@ -46,7 +46,7 @@ def test_an_answer_is_read_as_what_was_done(agents):
     answer = PageAnswer.model_validate_json(lesson.answer)
     titles = {agents.dataset.catalog.titles[item]: item for item in page.items}
     lines = [line for line in lesson.messages[1].text.splitlines() if line[1:3] == ". "]
-    item_of = {line[0]: titles[line[3:].partition(" [")[0]] for line in lines}
+    item_of = {line[0]: titles[line[4:].partition('"')[0]] for line in lines}
     done = {item_of[one.letter]: (one.act, one.rating) for one in answer.items}
     assert done == {3: ("take", 5), 5: ("pass", 0), 7: ("skip", 0), 9: ("take", 3), 11: ("take", 1)}
     assert (answer.satisfaction, answer.then) == (7, "bored")
@@ -68,7 +68,7 @@ def test_a_later_page_is_asked_with_the_memory_of_the_earlier(agents):
     one, other = Rehearsal(agents).session(2, [first, second])
     assert "What you remember" not in one.messages[1].text
     taken = agents.dataset.catalog.titles[3]
-    assert f"took {taken}" in other.messages[1].text
+    assert f'took "{taken}"' in other.messages[1].text
     assert json.loads(other.answer)["then"] == "tired"
 
 
@@ -120,7 +120,7 @@ def test_real_choices_are_taken_and_what_nobody_met_is_passed_over(train):
         mine = set(train.interactions.items[train.starts[lesson.user] : train.starts[lesson.user + 1]].tolist())
         known = {titles[item] for item in mine}
         lines = {
-            line[0]: line[3:].partition(" [")[0] for line in lesson.messages[1].text.splitlines() if line[1:3] == ". "
+            line[0]: line[4:].partition('"')[0] for line in lesson.messages[1].text.splitlines() if line[1:3] == ". "
         }
         for one in json.loads(lesson.answer)["items"]:
             assert (one["act"] == "take") == (lines[one["letter"]] in known)

@@ -33,4 +33,4 @@ def test_the_oracle_does_better_than_chance_and_chance_than_the_worst(bounds: Ru
 def test_the_bounds_are_told_apart_beyond_chance(bounds: RunDir, metric: str):
     rows = [row for row in bounds.read_json("comparisons.json") if row["metric"] == metric]
     assert len(rows) == 3
-    assert all(row["p_holm"] < 0.001 for row in rows)
+    assert all(row["p_holm"] < 0.01 for row in rows)
