@@ -91,6 +91,15 @@ class Peeks:
     def __init__(self, *, truth: object = None) -> None:
         self.truth = truth
 
+    def fit(self, dataset: object) -> None:
+        """Learn nothing."""
+
+    def recommend(self, context: object, k: int) -> None:
+        """Show nothing."""
+
+    def enter(self, users: object, luck: object) -> None:
+        """Seat nobody."""
+
 
 def test_a_strangers_policy_is_not_lent_the_truth(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "stranger", sys.modules[__name__])
