@@ -26,6 +26,8 @@ TRUST: dict[str, tuple[str, Tone]] = {
     ),
     "fail": ("These users do not behave like real ones. Do not act on this ranking.", "red"),
 }
+MADE_PASS = "These users met the checks against the users of a made world; no real user stands behind its rows."
+MADE = "The users and rows of this data set are made, so no check here was against real users."
 STATUS: dict[str, str] = {
     "running": "This run is not complete: it is still running, or was cut off.",
     "failed": "This run failed.",
@@ -69,6 +71,9 @@ def trust(manifest: Mapping[str, Any]) -> Note:
     word = str(fidelity.get("verdict", "not measured"))
     word = word if word in TRUST else "not measured"
     text, tone = TRUST[word]
+    dataset = manifest.get("dataset")
+    if isinstance(dataset, Mapping) and dataset.get("is_synthetic"):
+        text = MADE_PASS if word == "pass" else f"{text} {MADE}"
     note = str(fidelity.get("note") or "")
     population = manifest.get("population")
     model = population.get("model") if isinstance(population, Mapping) else None

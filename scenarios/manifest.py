@@ -67,6 +67,7 @@ def data_facts(split: Split) -> dict[str, Any]:
     train = split.train
     return {
         "name": train.name,
+        "is_synthetic": train.is_synthetic,
         "fingerprint": train.fingerprint,
         "users": len(train.users),
         "items": len(train.catalog),

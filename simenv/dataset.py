@@ -40,7 +40,7 @@ class Dataset:
     """A catalogue, its users, and what passed between them.
 
     `published` holds the splits that came with the data, by name: one word for each interaction
-    (train, valid, test, or '' for rows left out).
+    (train, valid, test, or '' for rows left out). `is_synthetic` tells that no real user ever acted in it.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Dataset:
     users: Users
     interactions: Interactions
     published: Mapping[str, WordArray] = field(default_factory=dict)
+    is_synthetic: bool = False
 
     def only(self, interactions: Interactions) -> "Dataset":
         """Return the same catalogue and users with these interactions alone."""

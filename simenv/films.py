@@ -129,7 +129,7 @@ def films_world(users: int = 500, items: int = 1000, seed: int = 0) -> World:
     catalog = _catalog(genres, moods, seed)
     log = _log(truth, seed)
     people = Users(np.arange(1, users + 1))
-    return World(Dataset("films", catalog, people, log), truth)
+    return World(Dataset("films", catalog, people, log, is_synthetic=True), truth)
 
 
 def _truth(users: int, items: int, seed: int) -> tuple[Truth, FloatArray, FloatArray]:

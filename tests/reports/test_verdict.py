@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 
-from simenv.reports.verdict import verdict
+from simenv.films import films_world
+from simenv.reports.verdict import trust, verdict
 from simenv.rundir import RunDir
+from simenv.scenarios.manifest import data_facts
+from simenv.splits import leave_one_out
 
 MakeRun = Callable[..., RunDir]
 
@@ -80,3 +83,14 @@ def test_a_stand_in_is_called_one(make_run: MakeRun):
     )
     asked = make_run(population={"name": "llm", "model": {"model": "mine"}})
     assert "stand-in" not in verdict(asked).trust.text
+
+
+def test_users_checked_in_a_made_world_met_no_real_ones():
+    believed = {"fidelity": {"verdict": "pass"}}
+    real = trust(believed | {"dataset": {"name": "ml-100k", "is_synthetic": False}}).text
+    made = trust(believed | {"dataset": {"name": "films", "is_synthetic": True}}).text
+
+    assert "against real ones" in real
+    assert "against real ones" not in made
+    assert "no real user" in made
+    assert data_facts(leave_one_out(films_world(users=20, items=40).dataset))["is_synthetic"]
