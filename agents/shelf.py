@@ -43,6 +43,11 @@ class Shelf:
         means: FloatArray = np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
         self._means = stars_of(dataset).of(means)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over: an item that was described already is not described again."""
+        done = {item: self._memories[item].text for item, future in self._written.items() if future.done()}
+        return self.__dict__ | {"_written": {}, "_texts": {**self._texts, **done}}
+
     def memory(self, item: int) -> ItemMemory:
         """Return what an item says of itself."""
         if item not in self._memories:

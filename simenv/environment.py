@@ -19,12 +19,13 @@ from .arrays import BoolArray, FloatArray, IntArray
 from .context import Context
 from .dataset import Dataset
 from .errors import PageError, SimenvError
-from .pages import GRADE_WORDS, Grade, Turn
+from .pages import GRADE_WORDS, Grade, Reaction, Turn
 from .population import Population
 from .seats import Reward, Seating, Seats, reward_of, set_seats
 
 Observation: TypeAlias = dict[str, Any]
 Info: TypeAlias = dict[str, Any]
+TRACE = ("known", "words", "readings", "remembered", "verdicts", "asked")  # of a reaction, where its users have them
 
 
 class PageEnv(gym.Env[Observation, NDArray[np.int64]]):
@@ -82,11 +83,10 @@ class PageEnv(gym.Env[Observation, NDArray[np.int64]]):
             "grades": reaction.grades[0],
             "ratings": _told(reaction.ratings)[0],
             "satisfaction": float(reaction.satisfaction[0]),
+            "exit": terminated,
             "exit_cause": reaction.causes[0],
             "repeated": turn.repeated[0],
-            "known": None if reaction.known is None else reaction.known[0],
-            "words": None if reaction.words is None else reaction.words[0],
-        }
+        } | _trace(reaction, 0)
         return self._observe(), float(self.reward(turn)[0]), terminated, truncated, info
 
     def context(self) -> Context:
@@ -322,6 +322,13 @@ def _told(ratings: FloatArray) -> FloatArray:
     return np.where(np.isnan(ratings), np.float32(0), ratings)
 
 
+def _trace(reaction: Reaction, row: int) -> Info:
+    """Return what a user said and thought beside their grades; what users of this kind never tell is left out."""
+    told = {name: getattr(reaction, name) for name in TRACE}
+    always = {"known": None, "words": None}
+    return always | {name: values[row] for name, values in told.items() if values is not None}
+
+
 def _record(turn: Turn) -> Info:
     reaction = turn.reaction
     record = {
@@ -329,13 +336,14 @@ def _record(turn: Turn) -> Info:
         "grades": reaction.grades,
         "ratings": _told(reaction.ratings),
         "satisfaction": reaction.satisfaction.astype(np.float64),
+        "exit": reaction.exits,
         "exit_cause": reaction.causes,
         "repeated": turn.repeated,
     }
-    if reaction.known is not None:
-        record["known"] = reaction.known
-    if reaction.words is not None:
-        record["words"] = np.array(reaction.words, dtype=object)
+    for name in TRACE:
+        told = getattr(reaction, name)
+        if told is not None:
+            record[name] = told if isinstance(told, np.ndarray) else np.array([*told, None], dtype=object)[:-1]
     return record
 
 

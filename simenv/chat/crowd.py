@@ -11,6 +11,8 @@ from collections.abc import Coroutine, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from simenv.errors import SimenvError
+
 Name = TypeVar("Name")
 Found = TypeVar("Found")
 
@@ -21,6 +23,15 @@ class Crowd(Generic[Name, Found]):
     def __init__(self) -> None:
         self._ended: SimpleQueue[tuple[Name, asyncio.Task[Found]]] = SimpleQueue()
         self._tasks: set[asyncio.Task[Found]] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of a crowd is copied: who copies it begins with nobody under way."""
+        if self._tasks or not self._ended.empty():
+            raise SimenvError("conversations are under way; copy or pickle between pages, not during one")
+        return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]
 
     def start(self, deeds: Iterable[tuple[Name, Coroutine[Any, Any, Found]]]) -> None:
         """Let these begin; each has a name to know it by."""

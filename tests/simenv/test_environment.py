@@ -1,5 +1,8 @@
 """The environments are Gymnasium's, one and many alike, and faces of the same page loop as the runner."""
 
+import copy
+import json
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -472,3 +475,35 @@ def test_a_stock_agent_learns_something():
     random = mean_reward(lambda _: env.action_space.sample())
     trained = mean_reward(lambda observation: model.predict(observation)[0])
     assert trained > 1.25 * random
+
+
+SMALL_WORLD = {"name": "films", "users": 30, "items": 60}
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))], ids=["copy", "pickle"])
+@pytest.mark.parametrize("item_texts", ["described", "written"])
+def test_a_copied_environment_of_agents_goes_on_as_the_original_does(copied: Callable[[Any], Any], item_texts: str):
+    population = {"name": "llm", "item_texts": item_texts}
+    env = gym.make("simenv/Page-v0", dataset=SMALL_WORLD, population=population, page_size=3)
+    env.reset(seed=1)
+    env.step(np.array([3, 4, 5]))
+    other = copied(env)
+    for action in ([6, 7, 8], [9, 10, 11]):
+        one, two = env.step(np.array(action)), other.step(np.array(action))
+        assert one[1:4] == two[1:4]
+        assert one[4]["words"] == two[4]["words"]
+        assert one[4]["remembered"] == two[4]["remembered"]
+        assert np.array_equal(one[4]["grades"], two[4]["grades"])
+        if one[2] or one[3]:
+            break
+
+
+def test_the_info_of_an_agents_page_is_its_whole_decision():
+    env = gym.make("simenv/Page-v0", dataset=SMALL_WORLD, population="llm", page_size=3)
+    env.reset(seed=1)
+    info = env.step(np.array([3, 4, 5]))[4]
+    assert info["readings"] == "plain"
+    assert info["words"]
+    assert json.loads(info["asked"])[0][0] == "page"
+    assert json.loads(info["remembered"])
+    assert {"grades", "ratings", "satisfaction", "exit", "exit_cause", "known", "verdicts"} <= set(info)
