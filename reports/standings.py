@@ -1,6 +1,7 @@
 """Who stands where: the policies' metrics, their differences, and what may be called best.
 
-The oracle and the anti-oracle know the truth; they show about the most and the fewest likes that pages can get, and contest nothing.
+The oracle and the anti-oracle know the truth: they show about the most and the fewest likes that pages can get, and
+contest nothing.
 """
 
 import math

@@ -75,7 +75,7 @@ class _Manifest(_Loose):
     policies: list[_Policy]
     population: dict[str, Any] = {}
     dataset: dict[str, Any] = {}
-    fidelity: dict[str, Any] = {}
+    fidelity: dict[str, Any] | None = None
     seeds: list[int] = []
     users: int = 0
     page_size: int = 1
