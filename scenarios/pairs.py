@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import simenv
-from simenv.arrays import BoolArray
+from simenv.arrays import BoolArray, GradeArray
 from simenv.dataset import Dataset
 from simenv.errors import DataError, RunError, SimenvError
 from simenv.preferences.card import card_of, write_card
@@ -22,6 +22,7 @@ from simenv.preferences.wording import Wording
 from simenv.rundir import RunDir
 from simenv.splits import Split
 
+from .redraw import redrawn_grades
 from .scenario import read_scenario
 from .stage import cut, open_world
 
@@ -66,7 +67,8 @@ def pairs(folder: Path, out: Path, wish: Wish, *, force: bool = False) -> Writte
     leaked = {"held_out_candidates": int(leaking.candidates.sum()), "held_out_in_pasts": int(leaking.history.sum())}
     records = guard(records, split, wish.leaks)
     export = Export(records, split.train, _wording(split.train, wish.prompt))
-    found, left_out = _found(records, split.train, wish)
+    sure = None if wish.form == RECORDS else redrawn_grades(read_scenario(str(run.folder / "scenario.yaml")), records)
+    found, left_out = _found(records, split.train, wish, sure)
     if not len(found):
         raise RunError(f"{folder}: nothing to write; {_why_nothing(records, wish, left_out)}")
     count = _write(out, export, found, wish)
@@ -74,21 +76,35 @@ def pairs(folder: Path, out: Path, wish: Wish, *, force: bool = False) -> Writte
         left_out["pages_without_a_row"] = len(records) - len(np.unique(found.rows))
     if wish.leaks != "keep":
         left_out = leaked | left_out
-    told = _told(run, split, wish) | {"left_out": without_an_answer(run, wish.policies) | left_out}
+    told = _told(run, split, wish) | {
+        "confidence_by": _how_sure(sure, wish),
+        "left_out": without_an_answer(run, wish.policies) | left_out,
+    }
     if wish.leaks == "keep":
         told["held_out_and_kept"] = leaked
     card = card_of(export, found, count, told)
     return Written(out, card, write_card(out, card)[1])
 
 
-def _found(records: Records, train: Dataset, wish: Wish) -> tuple[Pairs | Labels, dict[str, int]]:
+def _found(
+    records: Records, train: Dataset, wish: Wish, redrawn: GradeArray | None
+) -> tuple[Pairs | Labels, dict[str, int]]:
     """Return what is to be written, and how much was left out for which reason."""
     if wish.form == RECORDS:
         return to_labels(records), {}
     if wish.form == "kto":
-        return _kept(to_labels(records, against=wish.against, train=train), train, wish)
-    made = to_pairs(records, against=wish.against, by=wish.by, least_gap=wish.least_gap, train=train)
+        return _kept(to_labels(records, against=wish.against, train=train, redrawn=redrawn), train, wish)
+    made = to_pairs(records, against=wish.against, by=wish.by, least_gap=wish.least_gap, train=train, redrawn=redrawn)
     return _kept(made, train, wish)
+
+
+def _how_sure(redrawn: GradeArray | None, wish: Wish) -> str:
+    """Return where the confidence of rows comes from."""
+    if wish.form == RECORDS:
+        return "how answers were read"
+    if redrawn is not None and wish.by == "grade":
+        return f"the same pages shown again to the same users {len(redrawn)} times, with other chance"
+    return "the user's other judgements of the same items in this run; empty where there are none"
 
 
 def _write(out: Path, export: Export, found: Pairs | Labels, wish: Wish) -> int:

@@ -114,7 +114,9 @@ def _counted(values: Any) -> dict[str, int]:
 
 
 def _spread(values: IntArray | Any) -> dict[str, float | None]:
-    """Return mean and quartiles; None where there is nothing."""
+    """Return mean and quartiles of what is known; None where nothing is."""
+    values = np.asarray(values)
+    values = values[np.isfinite(values)]
     if not len(values):
         return dict.fromkeys(("mean", "lower quarter", "median", "upper quarter"))
     quarters = np.quantile(values, QUARTILES)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from simenv.arrays import BoolArray, FloatArray, IntArray
+from simenv.arrays import BoolArray, FloatArray, GradeArray, IntArray
 from simenv.chance import key, mix
 from simenv.dataset import Dataset, grades_of
 from simenv.errors import DataError
@@ -108,12 +108,15 @@ def to_pairs(
     unobserved: str = "never",
     level: int | None = None,
     train: Dataset | None = None,
+    redrawn: GradeArray | None = None,
 ) -> Pairs:
     """Return each candidate graded `least` or better over each that the same record rejects.
 
     `by='grade'`: rejected are those graded as `against` says, `least_gap` grades lower. `by='rating'`: rated
     ones, `least_gap` lower. `unobserved='negative'` lets in candidates that were never shown, a gap of 1
-    below what was liked; `level` keeps those of this level of self-play alone.
+    below what was liked; `level` keeps those of this level of self-play alone. `redrawn` [draws, C] are the grades that
+    candidates get with other chance: the confidence of a pair is then the chance that the one is graded above the other
+    again. Without them it is told by the user's other judgements of the two, and NaN where there are none.
     """
     if by not in ("grade", "rating"):
         raise DataError(f"by {by}: there are grade and rating")
@@ -135,7 +138,11 @@ def to_pairs(
     kept = (gaps >= least_gap) & (records.candidates.items[one] != records.candidates.items[other])
     one, other, gaps = one[kept], other[kept], gaps[kept]
     rows = records.candidates.rows[one]
-    at_least, at_most = _agreement(records)
+    if redrawn is not None and by == "grade":
+        sure = _chance_again(redrawn, one, other)
+    else:
+        at_least, at_most = _agreement(records)
+        sure = at_least[one] * at_most[other]
     return Pairs(
         rows,
         records.users[rows],
@@ -144,7 +151,7 @@ def to_pairs(
         records.candidates.items[one],
         records.candidates.items[other],
         gaps.astype(np.float32),
-        (records.confidence[rows] * at_least[one] * at_most[other]).astype(np.float32),
+        (records.confidence[rows] * sure).astype(np.float32),
     )
 
 
@@ -156,15 +163,19 @@ def to_labels(
     unobserved: str = "never",
     level: int | None = None,
     train: Dataset | None = None,
+    redrawn: GradeArray | None = None,
 ) -> Labels:
     """Return each candidate that is good (graded `least` or better) or rejected as `against` says."""
     good = records.candidates.grades >= least
     bad = ~_is_liked(records, train) & ~good & _is_rejected(records, against, unobserved, level)
     at = np.flatnonzero(good | bad)
     rows = records.candidates.rows[at]
-    at_least, at_most = _agreement(records)
-    agreement = np.where(good[at], at_least[at], at_most[at])
-    confidence = (records.confidence[rows] * agreement).astype(np.float32)
+    if redrawn is not None:
+        sure = _label_again(redrawn, at, good[at], least)
+    else:
+        at_least, at_most = _agreement(records)
+        sure = np.where(good[at], at_least[at], at_most[at])
+    confidence = (records.confidence[rows] * sure).astype(np.float32)
     return Labels(rows, records.users[rows], at, records.candidates.items[at], good[at], confidence)
 
 
@@ -300,7 +311,10 @@ def _is_liked(records: Records, train: Dataset | None) -> BoolArray:
 
 
 def _agreement(records: Records) -> tuple[FloatArray, FloatArray]:
-    """Return for each candidate the share of its user's judgements of it that are no worse, and that are no better."""
+    """Return for each candidate the share of its user's other judgements of it that are no worse, and no better.
+
+    NaN where there is no other: one judgement does not tell how often it would be given again.
+    """
     grades = records.candidates.grades
     _, group = np.unique(pair_keys(records.candidate_users, records.candidates.items), return_inverse=True)
     width = len(Grade)
@@ -308,12 +322,44 @@ def _agreement(records: Records) -> tuple[FloatArray, FloatArray]:
     counts = counts.reshape(-1, width)
     counts[:, Grade.UNSEEN] = 0  # no judgement
     up_to = np.cumsum(counts, axis=1)
-    total = np.maximum(up_to[group, -1], 1)
     worse = up_to[group, np.maximum(grades - 1, 0)]
     is_judged = grades != Grade.UNSEEN
-    at_least = np.where(is_judged, (up_to[group, -1] - worse) / total, 1.0)
-    at_most = np.where(is_judged, up_to[group, grades] / total, 1.0)
-    return at_least, at_most
+    others = up_to[group, -1] - is_judged
+    at_least, at_most = (
+        np.divide(count - is_judged, others, out=np.full(len(grades), np.nan), where=others > 0)
+        for count in (up_to[group, -1] - worse, up_to[group, grades])
+    )
+    unjudged = ~is_judged  # was never shown: what is told of it cannot be otherwise
+    return np.where(unjudged, 1.0, at_least), np.where(unjudged, 1.0, at_most)
+
+
+def _chance_again(redrawn: GradeArray, one: IntArray, other: IntArray) -> FloatArray:
+    """Return how often one candidate is graded above the other, of the draws in which both are seen and differ."""
+    holds, differs = (np.zeros(len(one)) for _ in range(2))
+    for grades in redrawn:
+        first, second = grades[one], grades[other]
+        seen = (first != Grade.UNSEEN) & (second != Grade.UNSEEN)
+        holds += seen & (first > second)
+        differs += seen & (first != second)
+    return _smoothed(holds, differs)
+
+
+def _label_again(redrawn: GradeArray, at: IntArray, good: BoolArray, least: Grade) -> FloatArray:
+    """Return how often a candidate is on the same side of `least`, of the draws in which it is seen."""
+    grades = redrawn[:, at]
+    seen = grades != Grade.UNSEEN
+    holds = (((grades >= least) == good) & seen).sum(axis=0).astype(np.float64)
+    found = np.empty(len(at))
+    for side in (True, False):
+        found[good == side] = _smoothed(holds[good == side], seen.sum(axis=0)[good == side].astype(np.float64))
+    return found
+
+
+def _smoothed(holds: FloatArray, counts: FloatArray) -> FloatArray:
+    """Return shares, each drawn towards that of all as if by two more draws: few draws tell little."""
+    total = counts.sum()
+    prior = holds.sum() / total if total else np.nan
+    return (holds + 2 * prior) / (counts + 2)
 
 
 def _crossed(records: Records, better: BoolArray, worse: BoolArray) -> tuple[IntArray, IntArray]:

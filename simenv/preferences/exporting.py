@@ -223,6 +223,7 @@ def _schema(row: Row) -> pa.Schema:
         "position": pa.int32(),
         "positions": pa.list_(pa.int32()),
         "rating": pa.float64(),
+        "confidence": pa.float64(),
         "grades": pa.list_(pa.string()),
         "gaps": pa.list_(pa.float64()),
         "run": pa.string(),
@@ -255,5 +256,6 @@ def _or_none(words: Any) -> list[str | None]:
     return [word or None for word in words.tolist()]
 
 
-def _rounded(values: Any) -> list[float]:
-    return [round(value, 4) for value in values.tolist()]
+def _rounded(values: Any) -> list[float | None]:
+    """Return values with four digits; None for NaN, which JSON does not know."""
+    return [None if value != value else round(value, 4) for value in values.tolist()]

@@ -201,7 +201,7 @@ def test_a_log_that_does_not_say_what_is_known_is_refused(tiny: Any, tmp_path: P
 
 
 def test_a_row_is_less_sure_where_an_agents_answer_had_to_be_repaired(tiny: Any, tmp_path: Path):
-    result = run(tiny(population="llm", users=20, fidelity=False), tmp_path / "asked")
+    result = run(tiny(population="llm", users=20, seeds=[0, 1], fidelity=False), tmp_path / "asked")
 
     def confidence(name: str) -> list[float]:
         rows = rows_of(pairs(result.folder, tmp_path / name, replace(DROP, form="kto")).path)
@@ -212,7 +212,11 @@ def test_a_row_is_less_sure_where_an_agents_answer_had_to_be_repaired(tiny: Any,
         pages = pq.read_table(path, partitioning=None)
         place = pages.column_names.index("reading")
         pq.write_table(pages.set_column(place, "reading", pa.array(["repaired"] * len(pages))), path)
-    assert confidence("repaired.jsonl") == pytest.approx([one / 2 for one in before], abs=1e-4)
+    known = [one for one in before if one is not None]
+    assert len(known) > 10
+    assert [one for one in confidence("repaired.jsonl") if one is not None] == pytest.approx(
+        [one / 2 for one in known], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize(

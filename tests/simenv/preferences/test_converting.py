@@ -52,9 +52,18 @@ def test_an_item_liked_once_is_rejected_nowhere():
 
 def test_confidence_falls_where_the_users_other_judgements_disagree():
     found = record([(7, L, 5.0), (3, P, np.nan)], [(7, V, 3.0), (4, P, np.nan)])
-    assert to_pairs(found).confidence.tolist() == [0.5]
-    firm = record([(7, L, 5.0), (3, P, np.nan)], [(7, L, 4.0), (4, P, np.nan)])
+    assert np.isnan(to_pairs(found).confidence).all()  # of item 3 there is one judgement, and nothing else to go by
+    again = record([(7, L, 5.0), (3, P, np.nan)], [(7, V, 3.0), (3, P, np.nan)], [(7, L, 3.0), (3, D, np.nan)])
+    assert to_pairs(again, against="passed").confidence.tolist() == [0.5]  # 7 was viewed once and liked once beside
+    firm = record([(7, L, 5.0), (3, P, np.nan)], [(7, L, 4.0), (3, P, np.nan)])
     assert to_pairs(firm).confidence.tolist() == [1.0, 1.0]
+
+
+def test_confidence_by_other_chance_is_the_share_of_draws_in_which_the_preference_holds():
+    found = record([(7, L, 5.0), (3, P, np.nan)], [(8, L, 5.0), (4, P, np.nan)])
+    redrawn = np.array([[L, P, V, P], [V, P, P, L], [P, L, P, L], [U, P, P, P]], dtype=np.int8)
+    # 7 over 3 holds in two draws of three, 8 over 4 in one of three; in all in 3 of 6.
+    assert to_pairs(found, redrawn=redrawn).confidence.tolist() == pytest.approx([(2 + 1) / 5, (1 + 1) / 5])
 
 
 def test_pairs_are_gathered_to_lists_without_repeating_any():

@@ -102,7 +102,7 @@ def test_conversion_is_deterministic_and_says_the_same_of_records_in_any_order(f
         pairs = some(pairs, is_first(pairs))
         pairs = some(pairs, is_among(pairs, 2, seed=3))
         pairs = some(pairs, is_balanced(pairs, SPLIT.train, ["popularity"], seed=3))
-        columns = (pairs.users, pairs.chosen, pairs.rejected, pairs.gaps, pairs.confidence)
+        columns = (pairs.users, pairs.chosen, pairs.rejected, pairs.gaps, np.nan_to_num(pairs.confidence, nan=-1))
         return sorted(zip(*(column.tolist() for column in columns), strict=True))
 
     assert told(found) == told(found.take(np.arange(len(found))[::-1]))
