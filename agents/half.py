@@ -10,6 +10,7 @@ from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.judgement import Judgement
 from simenv.options import check_choice, check_whole
+from simenv.pages import Page, Reaction
 from simenv.population import Sessions, Telling, judging
 from simenv.store import Arrays, savable
 from simenv.training import Trainable, Training
@@ -56,7 +57,11 @@ class HalfPopulation:
 
     def enter(self, users: IntArray, luck: BitArray) -> Sessions:
         """Seat these users in this order."""
-        return self.of[0].population.enter(users, luck)
+        return HalfSessions(self, users, luck)
+
+    def own_chance(self, luck: BitArray) -> BitArray:
+        """Return these users' bits: none that users of the other half, or of all rows, draw from."""
+        return mix(luck ^ key(self.seed, "half", self.which), 0)
 
     @property
     def able_to_judge(self) -> bool:
@@ -68,7 +73,7 @@ class HalfPopulation:
         population = judging(self.of[0].population)
         if population is None:
             raise SimenvError(f"half: the users of '{self.of[0].label}' cannot be asked about single items")
-        return population.judge(users, items, luck)
+        return population.judge(users, items, self.own_chance(luck))
 
     def facts(self) -> Mapping[str, Any]:
         """Return who they are, and by which rows."""
@@ -76,3 +81,19 @@ class HalfPopulation:
         told = dict(member.population.facts()) if isinstance(member.population, Telling) else {}
         about = f"{member.label}, known by the {self.which} half of the rows"
         return {"about": about, "which": self.which, member.label: told}
+
+
+class HalfSessions:
+    """Sessions of users known by one half, with chance of their own."""
+
+    def __init__(self, population: HalfPopulation, users: IntArray, luck: BitArray) -> None:
+        self.population = population
+        self.sessions: Sessions = population.of[0].population.enter(users, population.own_chance(luck))
+
+    def reseat(self, seats: IntArray, users: IntArray, luck: BitArray) -> None:
+        """Let these users begin a session in seats that others have left."""
+        self.sessions.reseat(seats, users, self.population.own_chance(luck))
+
+    def react(self, page: Page) -> Reaction:
+        """Return what the users in `page.seats` do with the page."""
+        return self.sessions.react(page)

@@ -21,7 +21,7 @@ from scipy import sparse
 from scipy.special import expit, logit
 
 from simenv.arrays import BitArray, FloatArray, IntArray
-from simenv.chance import stream
+from simenv.chance import key, mix, stream
 from simenv.chat.model import ChatModel
 from simenv.chat.opening import Answers, open_model
 from simenv.dataset import Dataset, liked_from
@@ -43,6 +43,7 @@ STATISTICS = FACETS.index("statistics")
 VECTOR = 32  # dimensions of a text vector
 COMMON = 0.3  # share of the items from which a word says nothing
 DOUBT = 3.0  # items' worth of doubt about what a history says
+OWN_CHANCE = key(0, "voters")
 SURE = 12.0  # log-odds beyond which nobody is
 Rule = Literal["majority", "weights"]
 
@@ -90,12 +91,12 @@ class VotersPopulation:
 
     def enter(self, users: IntArray, luck: BitArray) -> "Voting":
         """Seat these users in this order."""
-        return Voting(self._seated(), users, luck)
+        return Voting(self._seated(), users, own_chance(luck))
 
     def judge(self, users: IntArray, items: IntArray, luck: BitArray) -> Judgement:
         """Return what each user would do with the item beside him; `wanted` is the chance of a yes."""
         panel = self._seated()
-        return replace(panel.minds.judge(users, items, luck), wanted=expit(panel.odds(users, items)))
+        return replace(panel.minds.judge(users, items, own_chance(luck)), wanted=expit(panel.odds(users, items)))
 
     def facts(self) -> Mapping[str, Any]:
         """Return how they vote, and who named the keywords, if that was a model."""
@@ -177,6 +178,11 @@ class _Panel:
         return np.asarray(logit(one * two + one * three + two * three - 2 * one * two * three).clip(-SURE, SURE))
 
 
+def own_chance(luck: BitArray) -> BitArray:
+    """Return bits of these users' own, so that what `choice` does by chance they do not."""
+    return mix(luck ^ OWN_CHANCE, 0)
+
+
 class Voting:
     """Voting users, each in a seat."""
 
@@ -188,7 +194,7 @@ class Voting:
     def reseat(self, seats: IntArray, users: IntArray, luck: BitArray) -> None:
         """Let these users begin a session in seats that others have left."""
         self.users[seats] = users
-        self.browsing.reseat(seats, users, luck)
+        self.browsing.reseat(seats, users, own_chance(luck))
 
     def react(self, page: Page) -> Reaction:
         """Return what the users in `page.seats` do with the page."""
