@@ -49,7 +49,9 @@ def run(
     were fitted to the same rows before are taken from the cache, unless `fresh` ones are wanted.
     """
     stage = set_stage(scenario)
-    cast = _Cast(stage, answers_of(folder, replay), fresh, watch)
+    answers = answers_of(folder, replay)
+    cast = _Cast(stage, answers, fresh, watch)
+    answers.check()
     result = _open_folder(stage, cast.users, folder, resume, command)
     try:
         _hold_up(cast, result)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from simenv.errors import MissingExtra
 
 from .endpoint import Endpoint, Reply
-from .faults import Passing
+from .faults import Passing, Unreachable
 from .model import Question
 from .ways import Way
 
@@ -40,17 +40,14 @@ class Compatible(Endpoint["AsyncOpenAI"]):
             return Reply(501, {}, b"this version of openai takes no decisions; 3.52 does")
         return await self._exchange(asked.with_raw_response.create(**self._bodies.decision_fields(question)[part]))
 
-    async def _models(self, client: "AsyncOpenAI") -> bytes:
-        try:
-            reply = await self._exchange(client.models.with_raw_response.list())
-        except Passing:
-            return b""
-        return reply.body if reply.status == 200 else b""
+    async def _list_models(self, client: "AsyncOpenAI") -> Reply:
+        return await self._exchange(client.models.with_raw_response.list())
 
     async def _exchange(self, call: Any) -> Reply:
         """Return what came back from a call that asks for the raw response."""
         from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
+        kind: type[Passing] = Passing
         try:
             raw = await call
             return Reply(raw.status_code, raw.headers, raw.content)
@@ -59,8 +56,9 @@ class Compatible(Endpoint["AsyncOpenAI"]):
         except APITimeoutError:
             trouble = f"was silent for {self.timeout:g} seconds"
         except APIConnectionError as error:
+            kind = Unreachable
             trouble = f"cannot be reached, or broke off ({type(error.__cause__).__name__}); is it running?"
         except OpenAIError as error:
             trouble = f"broke off ({type(error).__name__})"
         # Raised here and not above, where the chain would hold the request and its headers.
-        raise self._trouble(trouble)
+        raise self._trouble(trouble, kind)

@@ -1,6 +1,5 @@
 """The direct path to an endpoint: plain chat completions over aiohttp, at a tenth of the CPU of a full client."""
 
-import contextlib
 import os
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -8,7 +7,7 @@ from urllib.request import getproxies, proxy_bypass
 from simenv.errors import MissingExtra
 
 from .endpoint import Endpoint, Reply
-from .faults import Passing
+from .faults import Passing, Unreachable
 from .model import Question
 from .ways import Way
 
@@ -47,13 +46,11 @@ class Direct(Endpoint[aiohttp.ClientSession]):
     async def _post_decisions(self, client: aiohttp.ClientSession, question: Question, part: int) -> Reply:
         return await self._exchange(client, "POST", "/decisions", self._bodies.pack_decisions(question)[part])
 
-    async def _models(self, client: aiohttp.ClientSession) -> bytes:
-        with contextlib.suppress(Passing):
-            reply = await self._exchange(client, "GET", "/models", None)
-            return reply.body if reply.status == 200 else b""
-        return b""
+    async def _list_models(self, client: aiohttp.ClientSession) -> Reply:
+        return await self._exchange(client, "GET", "/models", None)
 
     async def _exchange(self, client: aiohttp.ClientSession, method: str, path: str, body: bytes | None) -> Reply:
+        kind: type[Passing] = Passing
         try:
             async with client.request(
                 method, self.base_url + path, data=body, allow_redirects=False, proxy=self._proxy
@@ -64,6 +61,7 @@ class Direct(Endpoint[aiohttp.ClientSession]):
         except aiohttp.ClientConnectorError as error:
             # Its own words hold the address.
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else "no such host"
+            kind = Unreachable
             trouble = f"cannot be reached ({why}); is it running?"
         except aiohttp.ClientPayloadError:
             trouble = "cut its answer short"
@@ -72,7 +70,7 @@ class Direct(Endpoint[aiohttp.ClientSession]):
         except (aiohttp.ClientError, OSError) as error:
             trouble = f"broke off ({type(error).__name__})"
         # Raised here and not above, where the chain would hold the request and its headers.
-        raise self._trouble(trouble)
+        raise self._trouble(trouble, kind)
 
 
 def _proxy(url: str) -> str | None:

@@ -18,7 +18,7 @@ from simenv.plain_text import without_secret_path
 from .bodies import Bodies
 from .decisions import decided, heard, parts
 from .decisions import probe as probe_decisions
-from .faults import DeadEnd, Passing, Refused
+from .faults import DeadEnd, Passing, Refused, Unreachable
 from .finding import Finding
 from .key import VARIABLE, Key
 from .model import Answer, Question
@@ -144,8 +144,32 @@ class Endpoint(ABC, Generic[Client]):
         """Send one request of those for a question's decisions and return what came back, or raise Passing."""
 
     @abstractmethod
+    async def _list_models(self, client: Client) -> Reply:
+        """Return what `/models` answers, or raise Passing."""
+
     async def _models(self, client: Client) -> bytes:
-        """Return what `/models` answers, nothing where it does not."""
+        """Return the body of what `/models` answers, nothing where it does not."""
+        try:
+            reply = await self._list_models(client)
+        except Passing:
+            return b""
+        return reply.body if reply.status == 200 else b""
+
+    async def check(self) -> None:
+        """Raise DeadEnd where nobody listens or the key is refused; nothing is asked that costs anything.
+
+        Whoever is silent, or does not list its models, may answer all the same.
+        """
+        line = self._line()
+        try:
+            reply = await self._list_models(line.client)
+        except Unreachable as error:
+            where = without_secret_path(self.base_url)
+            raise DeadEnd(f"{where}: {error}; base_url or OPENAI_BASE_URL says where it is") from None
+        except Passing:
+            return
+        if reply.status in (401, 403):
+            raise await self._fault(line, replace(reply, body=self._key.hide(reply.body)))
 
     def _line(self) -> Line[Client]:
         loop = asyncio.get_running_loop()
@@ -200,7 +224,7 @@ class Endpoint(ABC, Generic[Client]):
             )
         return fault_of(reply.status, reply.headers, reply.body)
 
-    def _trouble(self, what: str) -> Passing:
+    def _trouble(self, what: str, kind: type[Passing] = Passing) -> Passing:
         """Return the error for what went wrong on the way; the log says the first time where that was.
 
         The error itself does not: it may come to stand in a record or an event log, and those name no host.
@@ -209,7 +233,7 @@ class Endpoint(ABC, Generic[Client]):
             logging.DEBUG if what in self._told else logging.WARNING, "%s %s", without_secret_path(self.base_url), what
         )
         self._told.add(what)
-        return Passing(f"the endpoint {what}")
+        return kind(f"the endpoint {what}")
 
     async def _probe(self, line: Line[Client]) -> Way:
         """Return the first way that is obeyed; the last is taken as it is."""

@@ -12,6 +12,10 @@ class Passing(ChatError):
         self.status = status  # of HTTP, where there was one
 
 
+class Unreachable(Passing):
+    """Nobody listens at the address, or there is no such host."""
+
+
 class Refused(ChatError):
     """This question gets no answer however often it is asked; another may."""
 

@@ -1,14 +1,15 @@
 """Models by what a scenario says of them, with all that stands around one: record, budget, retries."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from simenv.errors import MissingExtra, SimenvError
+from simenv.errors import MissingExtra, RunError, SimenvError
 from simenv.options import complaint
 
 from .budget import Budget, Budgeted, Prices
+from .crowd import Crowd
 from .model import ChatModel
 from .record import Record, Recorded
 from .retries import Retried
@@ -17,12 +18,35 @@ from .scripted import Scripted
 EXAMPLES = {"budget": "tokens: 1000000", "prices": "tokens_in: 0.5, tokens_out: 1.5"}
 
 
+@runtime_checkable
+class Checked(Protocol):
+    """A model that can be told to be there before it is asked anything."""
+
+    async def check(self) -> None:
+        """Raise DeadEnd where nobody answers, or the key is refused."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
     """Where answers are recorded; with `replay` they come from there alone, and a question without one is an error."""
 
     path: Path
     replay: bool = False
+    recorded: list[ChatModel] = field(default_factory=list)  # every model opened, without what stands around it
+
+    def check(self) -> None:
+        """Say at once that an endpoint is not there or takes no key, or that nothing asks what is to be replayed."""
+        if self.replay:
+            if not self.recorded:
+                raise RunError(
+                    "--replay takes the answers of language models from another run, and this scenario asks none:"
+                    " its model is a scripted stand-in, or its users are no agents; leave --replay out"
+                )
+            return
+        Crowd[int, None]().all(
+            (number, model.check()) for number, model in enumerate(self.recorded) if isinstance(model, Checked)
+        )
 
 
 def open_model(told: str | Mapping[str, Any] | ChatModel, answers: Answers | None = None) -> ChatModel:
@@ -65,7 +89,8 @@ def _endpoint(
             from .compatible import Compatible as Kind  # type: ignore[assignment]
     except ModuleNotFoundError:
         raise MissingExtra("a model behind an endpoint", "llm") from None
-    return _within(Retried(Kind(model, **options), attempts), answers, budget, prices)
+    kind = Kind(model, **options)
+    return _within(kind, Retried(kind, attempts), answers, budget, prices)
 
 
 def _local(
@@ -79,11 +104,16 @@ def _local(
     """Return a model from a folder that transformers can load; asking it again would change nothing."""
     from .local import Local
 
-    return _within(Local(path, **options), answers, budget, prices)
+    found = Local(path, **options)
+    return _within(found, found, answers, budget, prices)
 
 
 def _within(
-    model: ChatModel, answers: Answers | None, budget: Mapping[str, Any] | None, prices: Mapping[str, Any] | None
+    bare: ChatModel,
+    model: ChatModel,
+    answers: Answers | None,
+    budget: Mapping[str, Any] | None,
+    prices: Mapping[str, Any] | None,
 ) -> ChatModel:
     """Return a model within its budget, and its answers recorded."""
     for name, one in (("budget", budget), ("prices", prices)):
@@ -91,6 +121,8 @@ def _within(
             raise SimenvError(f"{name} is {one!r}; it must be a mapping, such as {name}: {{{EXAMPLES[name]}}}")
     limits = Budget(**(budget or {}), prices=None if prices is None else Prices(**prices))
     found = Budgeted(model, limits)
+    if answers is not None:
+        answers.recorded.append(bare)
     return found if answers is None else Recorded(found, Record(answers.path), answers.replay)
 
 
@@ -108,7 +140,8 @@ def open_embedding(
         from .embedding import Embedding
     except ModuleNotFoundError:
         raise MissingExtra("the embeddings of an endpoint", "llm") from None
-    return _within(Retried(Embedding(model, **options), attempts), answers, budget, prices)
+    bare = Embedding(model, **options)
+    return _within(bare, Retried(bare, attempts), answers, budget, prices)
 
 
 KINDS: dict[str, Callable[..., ChatModel]] = {"scripted": _scripted, "endpoint": _endpoint, "local": _local}

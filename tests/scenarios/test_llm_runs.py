@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from simenv.agents.llm import LLMPopulation
+from simenv.chat.faults import DeadEnd
 from simenv.chat.model import Message, Question
 from simenv.chat.scripted import Scripted
 from simenv.errors import BudgetSpent, PopulationError, RunError, SimenvError
@@ -277,3 +278,33 @@ def test_a_run_that_goes_on_keeps_who_its_users_were_and_what_was_said_of_items(
     assert rows(result) == rows(whole)
     assert result.readings["persona"] == {"plain": 15}
     assert result.readings["item text"] == {"plain": len(lines(tmp_path / "whole" / "item_texts.jsonl"))}
+
+
+@pytest.mark.parametrize("path", ["direct", "compatible"])
+def test_a_dead_endpoint_is_told_before_anything_is_fitted_or_written(agents: Tiny, tmp_path: Path, path: str):
+    begin = time.monotonic()
+    scenario = agents(base_url="http://127.0.0.1:9/v1", path=path)
+    with pytest.raises(DeadEnd, match=r"127\.0\.0\.1:9/v1: the endpoint cannot be reached.*OPENAI_BASE_URL says where"):
+        run(scenario, tmp_path / "run")
+    assert time.monotonic() - begin < 10
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("path", ["direct", "compatible"])
+def test_a_missing_key_is_told_before_anything_is_fitted_or_written(
+    agents: Tiny, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    server.wants_key = True
+    with pytest.raises(DeadEnd, match="OPENAI_API_KEY is not set"):
+        run(agents(path=path), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert not server.bodies
+
+
+def test_a_replay_where_nothing_asks_a_model_is_refused(tiny: Tiny, tmp_path: Path):
+    asked = run(tiny(population="llm", users=5, fidelity=False), tmp_path / "asked")
+    (asked.folder / ANSWERS).touch()
+    for population in ("llm", "truth"):
+        with pytest.raises(RunError, match="this scenario asks none"):
+            run(tiny(population=population, fidelity=False), tmp_path / population, replay=asked.folder)

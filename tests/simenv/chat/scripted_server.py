@@ -91,6 +91,7 @@ class ScriptedServer:
         self.embeds: Callable[[Body], Body] = embedding
         self.deciding = 0  # requests to the path of decisions, whether it knows of them or not
         self.models = ["scripted"]
+        self.wants_key = False  # even to list its models
         self.delay = 0.0  # seconds
         self.bodies: list[bytes] = []  # as they came
         self.headers: list[dict[str, str]] = []
@@ -138,7 +139,9 @@ class ScriptedServer:
         self._loop.run_until_complete(runner.cleanup())
         self._loop.close()
 
-    async def _models(self, _: web.Request) -> web.Response:
+    async def _models(self, request: web.Request) -> web.Response:
+        if self.wants_key and request.headers.get("Authorization") in (None, "Bearer none"):
+            return problem(401, "a key is wanted")
         return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
