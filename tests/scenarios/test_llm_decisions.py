@@ -116,7 +116,8 @@ def test_a_run_that_was_stopped_or_killed_goes_on_to_the_same_log(
         run(agents(budget={"tokens": 60 * whole}), tmp_path / "stopped")
     assert 0 < len(server.bodies) < whole
     assert rows(run(agents(slots=3), tmp_path / "stopped", resume=True)) == plain
-    assert len(server.bodies) == whole + 1  # a probe
+    # A probe more, and whatever was on its way as the budget was spent: no answer had come back for it.
+    assert whole + 1 <= len(server.bodies) <= whole + 4
 
     server.bodies.clear()
     file = tmp_path / "killed.yaml"

@@ -290,7 +290,7 @@ def test_damaged_weights_are_a_dead_end_for_all_who_wait(checkpoints: Path, tmp_
 @pytest.mark.parametrize("library", ["transformers", "llguidance"])
 def test_without_a_library_its_extra_is_named(checkpoints: Path, monkeypatch: pytest.MonkeyPatch, library: str):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(MissingExtra, match=r"simenv\[local\]"):
+    with pytest.raises(MissingExtra, match=r"\.\[local\]"):
         open_model({"kind": "local", "path": str(checkpoints / "qwen")})
 
 
