@@ -12,8 +12,9 @@ from .chance import stream
 
 LEVEL = 0.95
 DRAWS = 2000
-FLIPS = 9999
-LEAST_P = 1 / (1 + FLIPS)  # no p-value of so many flips lies lower
+FLIPS = 9999  # at the least
+FLIPS_EACH = 40  # for each of many comparisons, so that the least p-value stays below 0.05 after Holm's correction
+LEAST_P = 1 / (1 + FLIPS)  # a p-value no larger may lie lower than so many flips can tell
 BLOCK = 500  # draws held at once
 STUDENTS = 10  # users from whom on bootstrap-t is taken too
 # Least standard error of a resample, as a share of the sample's own. One that misses the odd user has next to none (of
@@ -95,13 +96,14 @@ def differences(
     size = np.abs(filled.sum(axis=0))
     rng = stream(seed, "sign flips")
     beyond = np.zeros(values.shape[1])
-    for begin in range(0, FLIPS, BLOCK):
-        rows = min(BLOCK, FLIPS - begin)
+    flips = max(FLIPS, FLIPS_EACH * values.shape[1])
+    for begin in range(0, flips, BLOCK):
+        rows = min(BLOCK, flips - begin)
         # A sum with signs is twice the sum over heads, less the sum over all.
         heads = np.unpackbits(np.frombuffer(rng.bytes(-(-rows * len(values) // 8)), np.uint8), count=rows * len(values))
         flipped = 2 * (heads.reshape(rows, -1).astype(np.float64) @ filled) - filled.sum(axis=0)
         beyond += (np.abs(flipped) >= size * (1 - 1e-9)).sum(axis=0)
-    chances = (1 + beyond) * LEAST_P
+    chances = (1 + beyond) / (1 + flips)
     return [
         Interval(one.mean, one.low, one.high, one.n, float(chance) if one.n else math.nan)
         for one, chance in zip(means(values, seed=seed, bounds=bounds, level=level), chances, strict=True)

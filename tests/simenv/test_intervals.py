@@ -195,3 +195,11 @@ def test_an_interval_moves_and_grows_with_its_values(column: list[float], scale:
 def test_no_end_lies_outside_what_the_metric_can_be(column: list[float]):
     (found,) = means(np.array(column)[:, None], bounds=[(0.0, 1.0)])
     assert 0 <= found.low <= found.mean <= found.high <= 1
+
+
+def test_a_clear_difference_holds_however_many_are_compared():
+    values = np.random.default_rng(0).normal(0, 1, size=(40, 600))
+    values[:, 7] += 5
+    corrected = holm([one.p for one in differences(values)])
+    assert corrected[7] < 0.05
+    assert sum(one < 0.05 for one in corrected) == 1
