@@ -70,7 +70,7 @@ def figures(run: RunDir, stands: Standings) -> list[Figure]:
     """Return the plots: who stays, how happy they are, why they leave, what was shown, and who gains."""
     drawn = [
         survival_plot(run.pages, stands),
-        satisfaction_plot(run.pages, stands),
+        satisfaction_plot(run.read_json("pages.json"), stands),
         exits_plot(run.pages, stands),
         exposure_plot(run.events, run.items, stands),
         differences_plot(session_table(run), stands),

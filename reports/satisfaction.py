@@ -1,10 +1,10 @@
 """How satisfied the users still there are, page by page."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from simenv.arrays import FloatArray, IntArray
 
@@ -18,26 +18,24 @@ FEW = 10  # a mean over fewer users is left out where there were more at the sta
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Course:
-    """One policy's mean satisfaction by page."""
+    """One policy's mean satisfaction by page, as the run's table of pages tells it."""
 
     pages: IntArray  # [P], counted from 0
     mean: FloatArray  # [P]
-    error: FloatArray  # [P], half the width of the 95 % interval; NaN for a single user
+    low: FloatArray  # [P], the ends of the 95 % interval; the mean itself where there is none
+    high: FloatArray  # [P]
     users: IntArray  # [P]
 
 
-def courses(pages: pa.Table) -> dict[str, Course]:
-    """Return each policy's mean satisfaction over the users still there; seeds are averaged first."""
-    known = pages.unify_dictionaries().filter(pc.is_finite(pages["satisfaction"]))
-    users = known.group_by(["policy", "page", "user_id"]).aggregate([("satisfaction", "mean")])
-    spread = pc.VarianceOptions(ddof=1)
-    table = users.group_by(["policy", "page"]).aggregate(
-        [("satisfaction_mean", "mean"), ("satisfaction_mean", "variance", spread), ("user_id", "count")]
-    )
-    return {policy: _course(table.filter(pc.equal(table["policy"], policy))) for policy in _policies(table)}
+def courses(pages: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> dict[str, Course]:
+    """Return each policy's mean satisfaction over the users still there, of what `pages.json` holds."""
+    found = {policy: _course(metrics.get("S_sat", ())) for policy, metrics in pages.items()}
+    return {policy: course for policy, course in found.items() if len(course.pages)}
 
 
-def satisfaction_plot(pages: pa.Table, stands: Standings) -> Figure | None:
+def satisfaction_plot(
+    pages: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], stands: Standings
+) -> Figure | None:
     """Draw the mean satisfaction of the users still there; None where none was ever given."""
     found = courses(pages)
     shown = [policy for policy in stands.policies if policy in found and len(found[policy].pages)]
@@ -55,9 +53,8 @@ def satisfaction_plot(pages: pa.Table, stands: Standings) -> Figure | None:
         course = found[policy]
         across = [x(float(page) + 1) for page in course.pages]
         points = [(at, y(float(mean))) for at, mean in zip(across, course.mean, strict=True)]
-        error = np.nan_to_num(course.error)
-        lower = [(at, y(float(v))) for at, v in zip(across, course.mean - error, strict=True)]
-        upper = [(at, y(float(v))) for at, v in zip(across, course.mean + error, strict=True)]
+        lower = [(at, y(float(v))) for at, v in zip(across, course.low, strict=True)]
+        upper = [(at, y(float(v))) for at, v in zip(across, course.high, strict=True)]
         bands.append(band(lower, upper, colours[policy]))
         lines.append(curve(points, colours[policy]))
         if last <= MANY_PAGES or len(points) == 1:
@@ -87,23 +84,21 @@ def satisfaction_plot(pages: pa.Table, stands: Standings) -> Figure | None:
     )
 
 
-def _course(rows: pa.Table) -> Course:
-    rows = rows.sort_by("page")
-    users = rows["user_id_count"].to_numpy()
-    mean = rows["satisfaction_mean_mean"].to_numpy()
-    variance = rows["satisfaction_mean_variance"].to_numpy(zero_copy_only=False).astype(float)
-    error = 1.96 * np.sqrt(variance / users)
+def _course(rows: Sequence[Mapping[str, Any]]) -> Course:
+    known = [(page, row) for page, row in enumerate(rows) if row["mean"] is not None]
+    users = np.array([row["n"] for _, row in known], dtype=np.int64)
     enough = users >= min(FEW, int(users.max(initial=0)))
-    return Course(rows["page"].to_numpy()[enough], mean[enough], error[enough], users[enough])
+
+    def column(name: str) -> FloatArray:
+        values = [row["mean"] if row[name] is None else row[name] for _, row in known]
+        return np.array(values, dtype=np.float64)[enough]
+
+    pages = np.array([page for page, _ in known], dtype=np.int64)[enough]
+    return Course(pages, column("mean"), column("low"), column("high"), users[enough])
 
 
 def _range(found: list[Course]) -> tuple[float, float]:
-    reach = np.concatenate([np.nan_to_num(c.error) for c in found])
-    means = np.concatenate([c.mean for c in found])
-    low, high = float((means - reach).min()), float((means + reach).max())
+    low = float(min(course.low.min() for course in found))
+    high = float(max(course.high.max() for course in found))
     margin = max((high - low) * 0.06, 0.25)
     return low - margin, high + margin
-
-
-def _policies(table: pa.Table) -> list[str]:
-    return sorted(set(table["policy"].to_pylist()))

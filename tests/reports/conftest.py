@@ -12,6 +12,7 @@ from simenv.catalog import Catalog
 from simenv.dataset import Dataset, Users
 from simenv.eventlog import EventLog
 from simenv.interactions import Interactions
+from simenv.metrics import measure
 from simenv.pages import Grade, Page, Reaction, Turn
 from simenv.rundir import RunDir
 
@@ -44,6 +45,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         run.write_world(world)
         run.write_json("metrics.json", {policy: estimates(mean, width, offline) for policy, mean in likes.items()})
         run.write_json("comparisons.json", comparisons(likes, p, width))
+        run.write_json("pages.json", measure(RunDir(run.folder)).pages)
         run.write_json("manifest.json", told(list(likes)) | manifest)
         return run
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from simenv.metrics import session_table
+from simenv.metrics import measure, session_table
 from simenv.reports.differences import differences_plot, spreads
 from simenv.reports.exits import STAYED, exit_causes
 from simenv.reports.exposure import TRAINING, exposure
@@ -25,11 +25,17 @@ def test_survival_is_the_share_of_sessions_not_yet_left(run: RunDir):
 
 
 def test_satisfaction_is_over_the_users_still_there(run: RunDir):
-    course = courses(run.pages)["mf"]
+    course = courses(run.read_json("pages.json"))["mf"]
 
     assert course.users.tolist()[0] == 12
     assert course.mean[0] == pytest.approx(np.mean([5.0 + user % 3 for user in range(12)]))
-    assert course.error[0] > 0
+    assert course.low[0] < course.mean[0] < course.high[0]
+
+
+def test_the_plotted_interval_of_satisfaction_is_the_tables(run: RunDir):
+    course, table = courses(run.read_json("pages.json"))["mf"], measure(run).pages["mf"]["S_sat"]
+    for place, page in enumerate(course.pages.tolist()):
+        assert (course.low[place], course.high[place]) == (table[page]["low"], table[page]["high"])
 
 
 def test_every_session_ends_for_one_cause(run: RunDir):
