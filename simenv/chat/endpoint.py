@@ -162,14 +162,17 @@ class Endpoint(ABC, Generic[Client]):
         """
         line = self._line()
         try:
-            reply = await self._list_models(line.client)
-        except Unreachable as error:
-            where = without_secret_path(self.base_url)
-            raise DeadEnd(f"{where}: {error}; base_url or OPENAI_BASE_URL says where it is") from None
-        except Passing:
-            return
-        if reply.status in (401, 403):
-            raise await self._fault(line, replace(reply, body=self._key.hide(reply.body)))
+            try:
+                reply = await self._list_models(line.client)
+            except Unreachable as error:
+                where = without_secret_path(self.base_url)
+                raise DeadEnd(f"{where}: {error}; base_url or OPENAI_BASE_URL says where it is") from None
+            except Passing:
+                return
+            if reply.status in (401, 403):
+                raise await self._fault(line, replace(reply, body=self._key.hide(reply.body)))
+        finally:
+            await self.close()  # whoever asks later opens connections of their own
 
     def _line(self) -> Line[Client]:
         loop = asyncio.get_running_loop()

@@ -1,6 +1,8 @@
 """Runs with agents behind an endpoint on loopback: whatever the slots, the order or a crash, the log is the same."""
 
+import gc
 import json
+import logging
 import random
 import sqlite3
 import time
@@ -281,13 +283,18 @@ def test_a_run_that_goes_on_keeps_who_its_users_were_and_what_was_said_of_items(
 
 
 @pytest.mark.parametrize("path", ["direct", "compatible"])
-def test_a_dead_endpoint_is_told_before_anything_is_fitted_or_written(agents: Tiny, tmp_path: Path, path: str):
+def test_a_dead_endpoint_is_told_before_anything_is_fitted_or_written(
+    agents: Tiny, tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture
+):
     begin = time.monotonic()
     scenario = agents(base_url="http://127.0.0.1:9/v1", path=path)
+    caplog.set_level(logging.ERROR, logger="asyncio")
     with pytest.raises(DeadEnd, match=r"127\.0\.0\.1:9/v1: the endpoint cannot be reached.*OPENAI_BASE_URL says where"):
         run(scenario, tmp_path / "run")
     assert time.monotonic() - begin < 10
     assert not (tmp_path / "run").exists()
+    gc.collect()
+    assert "Unclosed" not in caplog.text
 
 
 @pytest.mark.parametrize("path", ["direct", "compatible"])
