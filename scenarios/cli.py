@@ -352,9 +352,11 @@ def fidelity(
 
     changes = [*(settings or []), *([f"fidelity.calls={calls}"] if calls is not None else [])]
     with watching() as watch:
-        found = measure_fidelity(source, changes, out=out, fresh=fresh, allow_code=allow_code, watch=watch)
+        held = measure_fidelity(source, changes, out=out, fresh=fresh, allow_code=allow_code, watch=watch)
     console = Console(highlight=False)
-    console.print(fidelity_line(found), "", fidelity_table(found, console.width), sep="\n")
+    console.print(fidelity_line(held.found), "", fidelity_table(held.found, console.width), sep="\n")
+    if held.not_kept:
+        print(held.not_kept, file=sys.stderr)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ from .stage import set_stage
 from .steps import Watcher
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What came of holding users against real ones, and whether the run that they were taken from keeps it."""
+
+    found: dict[str, Any]
+    not_kept: str = ""  # why the run's manifest and report do not tell it; '' where they do, or there is no run
+
+
 def fidelity(
     source: str,
     settings: Sequence[str] = (),
@@ -24,9 +33,10 @@ def fidelity(
     fresh: bool = False,
     allow_code: bool = False,
     watch: Watcher = lambda _: None,
-) -> dict[str, Any]:
+) -> Held:
     """Return what the battery finds of the population of a scenario, or of a run, into whose folder it is written.
 
+    A run keeps what was found of its own users alone: settings may change how they are measured, not who they are.
     Code that a run names is imported with `allow_code` alone.
     """
     folder = Path(source)
@@ -37,12 +47,26 @@ def fidelity(
         scenario = scenario.model_copy(update={"fidelity": part})
     with code_of(source, allow_code=allow_code):
         found = _found(scenario, folder if is_run else out or Path("runs") / scenario.name, fresh, watch)
-    if is_run and not settings:
+    others = others_than(folder, scenario, settings) if is_run else ""
+    if is_run and not others:
         keep(RunDir.open(folder), found)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / FIDELITY).write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return found
+    return Held(found, others)
+
+
+def others_than(folder: Path, scenario: Scenario, settings: Sequence[str]) -> str:
+    """Return why what is found of a scenario's users says nothing of a run's; '' where it does."""
+    own = read_scenario(str(folder / "scenario.yaml"))
+    here, there = (one.model_dump(exclude={"fidelity"}) for one in (scenario, own))
+    if here == there:
+        return ""
+    changed = ", ".join(name for name in here if here[name] != there[name])
+    return (
+        f"{folder}: its report and manifest keep no word of this, since --set changed what the run was played with"
+        f" ({changed}; {' '.join(settings)}); only keys below fidelity may differ"
+    )
 
 
 def keep(run: RunDir, found: dict[str, Any]) -> None:

@@ -156,13 +156,35 @@ def test_users_who_cannot_be_tried_do_not_stop_the_run(tmp_path: Path, tiny: Tin
 
 
 def test_the_command_measures_a_scenario_and_a_run(tmp_path: Path, tiny: Tiny, tiny_file: Callable[..., Path]):
-    found = fidelity(str(tiny_file(fidelity=False)), out=tmp_path / "found")
+    found = fidelity(str(tiny_file(fidelity=False)), out=tmp_path / "found").found
     assert json.loads((tmp_path / "found" / "fidelity.json").read_text(encoding="utf-8")) == found
 
     folder = run(tiny(fidelity=False, policies=["pop"]), tmp_path / "run").folder
     fidelity(str(folder))
     assert RunDir.open(folder).manifest["fidelity"]["verdict"] == found["verdict"]
     assert "Are these users like real ones?" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_keeps_what_was_found_of_its_users_however_they_were_measured(tmp_path: Path, tiny: Tiny):
+    folder = run(tiny(fidelity=False, policies=["pop"]), tmp_path / "run").folder
+    held = fidelity(str(folder), ["fidelity.limits={taste.auc: [0.999, 0.99]}", "fidelity.tests=[taste]"])
+
+    assert (held.found["verdict"], held.not_kept) == ("fail", "")
+    assert RunDir.open(folder).manifest["fidelity"]["verdict"] == "fail"
+    assert "These users do not behave like real ones" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_keeps_nothing_of_other_users_and_says_so(tmp_path: Path, tiny: Tiny):
+    folder = run(tiny(fidelity=False, policies=["pop"]), tmp_path / "run").folder
+    report = (folder / "report.html").read_bytes()
+    held = fidelity(str(folder), ["population.name=choice", "fidelity.tests=[taste]"], out=tmp_path / "found")
+
+    assert "keep no word of this" in held.not_kept
+    assert "(population; population.name=choice" in held.not_kept
+    assert (tmp_path / "found" / "fidelity.json").is_file()
+    assert not (folder / "fidelity.json").exists()
+    assert RunDir.open(folder).manifest["fidelity"]["verdict"] == "not measured"
+    assert (folder / "report.html").read_bytes() == report
 
 
 def test_the_command_says_whom_it_cannot_measure(tmp_path: Path, tiny_file: Callable[..., Path]):
@@ -191,8 +213,10 @@ def test_what_others_do_with_the_same_pages_stands_beside_it(tmp_path: Path, tin
 
 
 def test_the_verdict_does_not_hang_on_what_others_do(tmp_path: Path, tiny_file: Callable[..., Path]):
-    alone = fidelity(str(tiny_file(fidelity={"tests": ["taste"]})), out=tmp_path / "alone")
-    beside = fidelity(str(tiny_file(fidelity={"tests": ["taste"], "beside": ["choice"]})), out=tmp_path / "beside")
+    alone = fidelity(str(tiny_file(fidelity={"tests": ["taste"]})), out=tmp_path / "alone").found
+    beside = fidelity(
+        str(tiny_file(fidelity={"tests": ["taste"], "beside": ["choice"]})), out=tmp_path / "beside"
+    ).found
 
     assert "agreement" not in alone
     assert (beside["verdict"], beside["note"]) == (alone["verdict"], alone["note"])
@@ -203,7 +227,7 @@ def test_who_asks_a_model_does_not_look_on_unasked(tmp_path: Path, tiny_file: Ca
     with pytest.raises(SimenvError, match=r"fidelity\.beside: the users of 'llm' ask a language model"):
         fidelity(str(tiny_file(fidelity=part)), out=tmp_path / "refused")
 
-    found = fidelity(str(tiny_file(fidelity=part | {"calls": 2000}, users=12)), out=tmp_path / "allowed")
+    found = fidelity(str(tiny_file(fidelity=part | {"calls": 2000}, users=12)), out=tmp_path / "allowed").found
     assert found["agreement"]["tables"][0]["rows"][0][:2] == ["truth", "llm"]
 
 
