@@ -11,7 +11,7 @@ from simenv.errors import SimenvError
 from simenv.judgement import Judgement
 from simenv.options import check_choice, check_whole
 from simenv.pages import Page, Reaction
-from simenv.population import Sessions, Telling, judging
+from simenv.population import AnsweredBy, Sessions, Telling, answered_by, judging
 from simenv.store import Arrays, savable
 from simenv.training import Trainable, Training
 
@@ -74,6 +74,11 @@ class HalfPopulation:
         if population is None:
             raise SimenvError(f"half: the users of '{self.of[0].label}' cannot be asked about single items")
         return population.judge(users, items, self.own_chance(luck))
+
+    @property
+    def answered_by(self) -> AnsweredBy:
+        """What the reactions of the population that it fits come from."""
+        return answered_by(self.of[0].population)
 
     def facts(self) -> Mapping[str, Any]:
         """Return who they are, and by which rows."""

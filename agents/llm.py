@@ -12,10 +12,12 @@ from simenv.arrays import BitArray, IntArray
 from simenv.chat.crowd import Crowd, the_loop
 from simenv.chat.model import ChatModel
 from simenv.chat.opening import Answers, open_model
+from simenv.chat.scripted import is_stand_in
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.options import check_choice, check_number, check_whole, complaint
 from simenv.pages import Page, Reaction
+from simenv.population import AnsweredBy
 
 from .afterwards import think_over
 from .agent import Agent, Anchor, Conduct, Deed, answer_by_hand
@@ -88,10 +90,15 @@ class LLMPopulation:
         self.stars = stars_of(dataset)
         self._personas, self._read = {}, {}
 
+    @property
+    def answered_by(self) -> AnsweredBy:
+        """What their reactions come from: a model, or its stand-in."""
+        return AnsweredBy(a_model=True, scripted="all" if is_stand_in(self.model) else "none")
+
     def facts(self) -> dict[str, Any]:
         """Return the model and the prompts that its reactions follow from."""
         settings = dict(self.model.settings)
-        scripted = settings.get("kind") == "scripted"
+        scripted = is_stand_in(self.model)
         about = "a scripted stand-in, no language model" if scripted else f"asked of {settings.get('model')}"
         encoder = {"kind": "words"} if self.encoder is None else dict(self.encoder.settings)
         told = {"about": about, "model": settings, "encoder": encoder}

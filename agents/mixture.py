@@ -15,7 +15,18 @@ from simenv.errors import SimenvError
 from simenv.judgement import Judgement
 from simenv.options import check_number
 from simenv.pages import Page, Reaction
-from simenv.population import Closing, Eager, Introducing, Population, Sessions, Telling, Thinking, judging
+from simenv.population import (
+    AnsweredBy,
+    Closing,
+    Eager,
+    Introducing,
+    Population,
+    Sessions,
+    Telling,
+    Thinking,
+    answered_by_any,
+    judging,
+)
 from simenv.store import Arrays, savable
 
 MISSING: dict[str, object] = {"known": True, "verdicts": np.nan}  # None for the rest
@@ -95,6 +106,11 @@ class MixturePopulation:
             found = population.judge(users[rows], items[rows], luck[rows])
             wanted[rows], ratings[rows], expected[rows] = found.wanted, found.ratings, found.expected
         return Judgement(wanted, ratings, expected)
+
+    @property
+    def answered_by(self) -> AnsweredBy:
+        """What the reactions of any kind come from."""
+        return answered_by_any(member.population for member in self.of)
 
     def facts(self) -> Mapping[str, Any]:
         """Return who is in it."""

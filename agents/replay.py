@@ -7,6 +7,7 @@ from simenv.dataset import Dataset, grades_of
 from simenv.errors import SimenvError
 from simenv.interactions import Interactions
 from simenv.pages import Grade, Page, Reaction
+from simenv.population import AnsweredBy
 
 
 class ReplayPopulation:
@@ -30,6 +31,11 @@ class ReplayPopulation:
         # The scale is that of all ratings; the held-out ones alone may not reach its top.
         both = np.concatenate([self.ratings, dataset.interactions.ratings])
         self.grades = grades_of(both)[: len(log)]
+
+    @property
+    def answered_by(self) -> AnsweredBy:
+        """What their reactions come from: the held-out rows."""
+        return AnsweredBy(held_out=True)
 
     def enter(self, users: IntArray, luck: BitArray) -> "Replay":  # noqa: ARG002
         """Seat these users in this order; their answers need no luck."""

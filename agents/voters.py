@@ -24,11 +24,13 @@ from simenv.arrays import BitArray, FloatArray, IntArray
 from simenv.chance import key, mix, stream
 from simenv.chat.model import ChatModel
 from simenv.chat.opening import Answers, open_model
+from simenv.chat.scripted import is_stand_in
 from simenv.dataset import Dataset, liked_from
 from simenv.errors import SimenvError
 from simenv.judgement import Judgement
 from simenv.options import check_choice, check_number
 from simenv.pages import Page, Reaction
+from simenv.population import AnsweredBy
 from simenv.text import TfidfEncoder, tfidf, word_counts
 
 from .browsing import Browsing, Habits, Minds, habits_of
@@ -98,6 +100,11 @@ class VotersPopulation:
         panel = self._seated()
         return replace(panel.minds.judge(users, items, own_chance(luck)), wanted=expit(panel.odds(users, items)))
 
+    @property
+    def answered_by(self) -> AnsweredBy:
+        """What their reactions come from: plain code, but for a model that names keywords as they are fitted."""
+        return AnsweredBy(a_model=self.keywords is not None)
+
     def facts(self) -> Mapping[str, Any]:
         """Return how they vote, and who named the keywords, if that was a model."""
         rules = {"majority": "two of three decide", "weights": "weighed as fitted"}
@@ -105,8 +112,7 @@ class VotersPopulation:
         if self.keywords is None:
             return {"about": about}
         settings = dict(self.keywords.settings)
-        scripted = settings.get("kind") == "scripted"
-        by = "a scripted stand-in, no language model" if scripted else settings.get("model")
+        by = "a scripted stand-in, no language model" if is_stand_in(self.keywords) else settings.get("model")
         return {"about": f"{about}; keywords named by {by}", "keywords": {"model": settings, "prompts": version()}}
 
     def _seated(self) -> "_Panel":

@@ -155,12 +155,6 @@ def _ways(told: object) -> str:
     return ", ".join(WAYS.get(str(way), str(way)) for way in told) if isinstance(told, list) else ""
 
 
-def is_scripted(manifest: Mapping[str, Any]) -> bool:
-    """Whether a stand-in answered by rules, instead of a language model."""
-    talkers = _talkers(_mapping(manifest.get("population"))).values()
-    return any(_mapping(told.get("model")).get("kind") == "scripted" for told in talkers)
-
-
 def _talkers(population: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return what is told of those who were asked: of the population, by '', or of those of a mixture, by their labels.
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from simenv.metrics import session_table
 from simenv.rundir import RunDir
 
-from .asked import KINDS, is_scripted, reading_rows, readings, too_many, who
+from .asked import KINDS, reading_rows, readings, too_many, who
 from .differences import differences_plot
 from .discretion import discreet
 from .exits import exits_plot
@@ -23,7 +23,7 @@ from .standings import Standings, standings
 from .survival import survival_plot
 from .svg import Figure
 from .tables import empty_places, facts, glossary, group_of, groups, pair_rows, policy_facts
-from .verdict import names, verdict
+from .verdict import names, scripted, verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def report(run: RunDir) -> str:
         kinds=KINDS,
         interview=(interview := _interview(run, stands)),
         spoken=spoken(run.pages, stands),
-        scripted=is_scripted(manifest),
+        scripted=scripted(manifest),
         viewer=viewer(run, stands),
         pairs=pair_rows(stands),
         fidelity=section(run),

@@ -26,6 +26,11 @@ TRUST: dict[str, tuple[str, Tone]] = {
     ),
     "fail": ("These users do not behave like real ones. Do not act on this ranking.", "red"),
 }
+STAND_INS = {
+    "none": "",
+    "some": "Some of these users are played by a scripted stand-in, no language model. ",
+    "all": "Played by a scripted stand-in, no language model. ",
+}
 MADE_PASS = "These users met the checks against the users of a made world; no real user stands behind its rows."
 MADE = "The users and rows of this data set are made, so no check here was against real users."
 STATUS: dict[str, str] = {
@@ -75,11 +80,15 @@ def trust(manifest: Mapping[str, Any]) -> Note:
     if isinstance(dataset, Mapping) and dataset.get("is_synthetic"):
         text = MADE_PASS if word == "pass" else f"{text} {MADE}"
     note = str(fidelity.get("note") or "")
-    population = manifest.get("population")
-    model = population.get("model") if isinstance(population, Mapping) else None
-    if isinstance(model, Mapping) and model.get("kind") == "scripted":
-        text = f"Played by a scripted stand-in, no language model. {text}"
+    text = f"{STAND_INS[scripted(manifest)]}{text}"
     return Note(f"fidelity: {word}", text, tone, without_paths(note))
+
+
+def scripted(manifest: Mapping[str, Any]) -> str:
+    """Return how many of a run's users a scripted stand-in played, as the run declares: none, some or all."""
+    declared = manifest.get("answered_by")
+    told = declared.get("scripted") if isinstance(declared, Mapping) else None
+    return str(told) if told in STAND_INS else "none"
 
 
 def status(manifest: Mapping[str, Any]) -> Note | None:

@@ -5,7 +5,6 @@ is taken from the cache, below SIMENV_CACHE or the user's home.
 """
 
 import hashlib
-import inspect
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,12 +26,12 @@ from simenv.fidelity.battery import answers_a_user, battery
 from simenv.fidelity.bench import Bench, lists_of
 from simenv.fidelity.results import limits_of, worst
 from simenv.fidelity.runlog import review_log
-from simenv.population import Closing, Population, Telling
+from simenv.population import Closing, Population, Telling, answered_by
 from simenv.rundir import RunDir
 
 from .fingerprint import code_hash, package_versions
 from .fitted import cache_home, fitted, fitted_population
-from .names import build, find
+from .names import build
 from .scenario import Named, Scenario
 from .stage import Stage
 from .steps import Step, Watcher
@@ -87,22 +86,12 @@ def why_not(stage: Stage, population: Population) -> str:
     scenario = stage.scenario
     if not len(stage.split.test) and not len(stage.split.valid):
         return "nothing is held out, so there is nothing to hold them against."
-    if "held_out" in find("population", scenario.population.name).takes or _takes_held_out(population):
+    source = answered_by(population)
+    if source.held_out:
         return "these users answer from the held-out rows themselves."
-    if asks_a_model(population) and scenario.fidelity.calls is None:
+    if source.a_model and scenario.fidelity.calls is None:
         return "they ask a language model; `fidelity: {calls: N}` in the scenario allows N answers of theirs."
     return ""
-
-
-def asks_a_model(population: Population) -> bool:
-    """Tell whether a population, or one that it is made of, asks a language model."""
-
-    def holds(value: object) -> bool:
-        if isinstance(value, Mapping):
-            return "model" in value or any(holds(inner) for inner in value.values())
-        return isinstance(value, list | tuple) and any(holds(inner) for inner in value)
-
-    return isinstance(population, Telling) and holds(population.facts())
 
 
 def brief(found: Found | None, why: str = "") -> Found:
@@ -151,12 +140,6 @@ def clear_verdicts() -> int:
     return len(kept)
 
 
-def _takes_held_out(population: Population) -> bool:
-    with suppress(TypeError, ValueError):
-        return "held_out" in inspect.signature(type(population)).parameters
-    return False
-
-
 def _read(path: Path) -> Found | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -182,14 +165,14 @@ def _measure(
         gifts = stage.gifts | {"answers": answers}
         options = one.options | changes
         made.append(build("population", one.name, options, gifts))
-        keep = dataset is stage.split.train and not changes and not asks_a_model(made[-1])
+        keep = dataset is stage.split.train and not changes and not answered_by(made[-1]).a_model
         seconds.append(fitted_population(made[-1], one.name, dataset, options=options, keep=keep, watch=watch))
         return made[-1]
 
     def fit(dataset: Dataset, **changes: object) -> Population:
         return make(chosen, dataset, **changes)
 
-    costs, shown = asks_a_model(population), tuple(getattr(population, "show", ()))
+    costs, shown = answered_by(population).a_model, tuple(getattr(population, "show", ()))
     watch(Step("fidelity: fitting", 0, 1, "tests"))
     users, took = (fit(stage.split.train), seconds[-1]) if costs or ready is None else ready()
     unshown = [one for one in shown if one != "rating"]
@@ -246,7 +229,7 @@ def _labels(beside: Sequence[Named]) -> Iterator[tuple[str, Named]]:
 def _beside(scenario: Scenario, others: Mapping[str, Population]) -> Mapping[str, Population]:
     """Return the populations that look on, or say whose answers cost more than was allowed."""
     for label, one in others.items():
-        if asks_a_model(one) and scenario.fidelity.calls is None:
+        if answered_by(one).a_model and scenario.fidelity.calls is None:
             raise SimenvError(
                 f"fidelity.beside: the users of '{label}' ask a language model; `fidelity: {{calls: N}}` allows that"
             )

@@ -11,7 +11,7 @@ import numpy as np
 import simenv
 from simenv.errors import RunError
 from simenv.plain_text import without_secret_path
-from simenv.population import Population, Telling
+from simenv.population import Population, Telling, answered_by
 from simenv.reports.compare import settings_of
 from simenv.splits import Split
 
@@ -31,6 +31,7 @@ def make_manifest(stage: Stage, population: Population, command: str) -> dict[st
         "status": "running",
         "dataset": data_facts(stage.split),
         "population": {"name": scenario.population.name, "options": _plain(scenario.population.options), **facts},
+        "answered_by": answered_by(population).plain(),
         "policies": [
             {"label": policy.label, "name": policy.name, "options": _plain(policy.options)}
             for policy in scenario.policies

@@ -7,10 +7,9 @@ from simenv.chance import derived_seed
 from simenv.errors import ScenarioError
 from simenv.loop import luck_of
 from simenv.pages import EMPTY, Grade, Page
-from simenv.population import Closing
+from simenv.population import Closing, answered_by
 from simenv.preferences.records import NONE, Records
 
-from .fidelity import asks_a_model
 from .fitted import fitted_population
 from .names import build
 from .scenario import Scenario
@@ -32,7 +31,7 @@ def redrawn_grades(scenario: Scenario, records: Records) -> GradeArray | None:
     except ScenarioError:
         return None
     try:
-        if asks_a_model(population):
+        if answered_by(population).a_model:
             return None
         fitted_population(population, chosen.name, stage.split.train, options=chosen.options)
         grades = np.full((DRAWS, len(records.candidates.items)), Grade.UNSEEN, dtype=np.int8)

@@ -16,13 +16,13 @@ from simenv.loop import PageLoop
 from simenv.metrics import measure
 from simenv.play import play
 from simenv.policy import Observer, Policy
-from simenv.population import Closing, Introducing, Population, Thinking
+from simenv.population import Closing, Introducing, Population, Thinking, answered_by
 from simenv.provenance import check_unseen
 from simenv.ranking import ranking_table
 from simenv.reports.report import write_report
 from simenv.rundir import ANSWERS, ITEM_TEXTS, PERSONAS, RunDir
 
-from .fidelity import FIDELITY, UNHELD, asks_a_model, brief, measured, why_not, with_log
+from .fidelity import FIDELITY, UNHELD, brief, measured, why_not, with_log
 from .fitted import fitted, fitted_population
 from .manifest import check_same, make_manifest
 from .names import build
@@ -190,7 +190,7 @@ class _Cast:
                 chosen.name,
                 self.stage.split.train,
                 options=chosen.options,
-                keep=not asks_a_model(self.users),
+                keep=not answered_by(self.users).a_model,
                 fresh=self.fresh,
                 watch=self.watch,
             )

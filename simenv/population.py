@@ -1,7 +1,10 @@
 """The contract of a population: whoever reacts to a page."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -78,6 +81,49 @@ def judging(population: object) -> Judging | None:
     """Return a population whose users judge items, as that; None for others, and where a kind in a mixture does not."""
     able = getattr(population, "able_to_judge", True)
     return population if able and isinstance(population, Judging) else None
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredBy:
+    """What the reactions of a population come from, where it matters to whoever runs it or reads its figures."""
+
+    a_model: bool = False  # answers are asked of a language model: they may cost, and are asked no oftener than told
+    scripted: Literal["none", "some", "all"] = "none"  # how many users a stand-in by rules plays in a model's place
+    held_out: bool = False  # the held-out rows themselves, so that nobody can be held against them
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        return asdict(self)
+
+
+@runtime_checkable
+class Declaring(Protocol):
+    """A population that declares what its reactions come from; one that does not is taken for plain code."""
+
+    @property
+    def answered_by(self) -> AnsweredBy:
+        """Return that; it is asked before the population is fitted."""
+        ...
+
+
+def answered_by(population: object) -> AnsweredBy:
+    """Return what a population's reactions come from: as declared, or the held-out rows it is made of."""
+    if isinstance(population, Declaring):
+        return population.answered_by
+    with suppress(TypeError, ValueError):
+        return AnsweredBy(held_out="held_out" in inspect.signature(type(population)).parameters)
+    return AnsweredBy()
+
+
+def answered_by_any(members: Iterable[object]) -> AnsweredBy:
+    """Return what the reactions of several populations together come from."""
+    each = [answered_by(one) for one in members]
+    scripted = {one.scripted for one in each}
+    return AnsweredBy(
+        a_model=any(one.a_model for one in each),
+        scripted=scripted.pop() if len(scripted) == 1 else "some",
+        held_out=any(one.held_out for one in each),
+    )
 
 
 @runtime_checkable

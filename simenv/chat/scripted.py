@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .model import Answer, Question
+from .model import Answer, ChatModel, Question
 
 ITEM = re.compile(r"^([A-Z]{1,2})\. (.+)$")
 WORD = re.compile(r"[^\W_]{3,}")
@@ -32,6 +32,14 @@ TAKE, LOOK = 0.55, 0.15  # of an item's worth: from here on it is taken, or look
 BORED = 0.12  # worth lost for each memory that names the item's kind
 
 
+KIND = "scripted"
+
+
+def is_stand_in(model: ChatModel) -> bool:
+    """Tell whether a model is a stand-in by rules, as its settings say."""
+    return model.settings.get("kind") == KIND
+
+
 class Scripted:
     """Answers by rules; `seed` tells one stand-in from another."""
 
@@ -41,7 +49,7 @@ class Scripted:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Return what its answers follow from."""
-        return {"kind": "scripted", "seed": self.seed, "rules": 3}
+        return {"kind": KIND, "seed": self.seed, "rules": 3}
 
     async def ask(self, question: Question) -> Answer:
         """Return the answer of the rules."""

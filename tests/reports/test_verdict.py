@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from simenv.films import films_world
+from simenv.population import AnsweredBy
 from simenv.reports.verdict import trust, verdict
 from simenv.rundir import RunDir
 from simenv.scenarios.manifest import data_facts
@@ -77,12 +78,12 @@ def test_the_notes_of_a_fidelity_check_come_along(make_run: MakeRun):
 
 
 def test_a_stand_in_is_called_one(make_run: MakeRun):
-    played = make_run(population={"name": "llm", "model": {"kind": "scripted", "seed": 0}})
-    assert verdict(played).trust.text.startswith(
-        "Played by a scripted stand-in, no language model. These users have not"
-    )
-    asked = make_run(population={"name": "llm", "model": {"model": "mine"}})
-    assert "stand-in" not in verdict(asked).trust.text
+    def told(scripted: str) -> str:
+        return verdict(make_run(folder=scripted, answered_by=AnsweredBy(scripted=scripted).plain())).trust.text
+
+    assert told("all").startswith("Played by a scripted stand-in, no language model. These users have not")
+    assert told("some").startswith("Some of these users are played by a scripted stand-in, no language model. These")
+    assert "stand-in" not in told("none")
 
 
 def test_users_checked_in_a_made_world_met_no_real_ones():

@@ -8,8 +8,9 @@ import pytest
 
 from simenv.errors import PopulationError, ScenarioError, SimenvError
 from simenv.fidelity.battery import TESTS
+from simenv.population import AnsweredBy, answered_by
 from simenv.rundir import RunDir
-from simenv.scenarios.fidelity import asks_a_model, fingerprint, why_not
+from simenv.scenarios.fidelity import fingerprint, why_not
 from simenv.scenarios.fidelity_command import fidelity
 from simenv.scenarios.fitted import cache_home
 from simenv.scenarios.names import build
@@ -132,16 +133,43 @@ def test_who_answers_from_the_held_out_rows_is_not_held_against_them(tmp_path: P
     assert "held-out rows themselves" in result.manifest["fidelity"]["note"]
 
 
-def test_a_model_anywhere_among_the_facts_costs(tiny: Tiny):
+def test_who_asks_a_model_says_so_and_no_name_among_the_facts_is_taken_for_it(tiny: Tiny):
     stage = set_stage(tiny())
 
-    class Mixed:
+    class Plain:
         def facts(self) -> dict[str, object]:
-            return {"parts": [{"share": 0.5}, {"of": {"model": {"kind": "endpoint"}}}]}
+            return {"about": "a linear model", "model": {"kind": "linear"}}
 
-    assert asks_a_model(Mixed())  # type: ignore[arg-type]
-    assert not asks_a_model(build("population", "truth", {}, stage.gifts))
+    class Asking(Plain):
+        answered_by = AnsweredBy(a_model=True)
+
+    assert why_not(stage, Plain()) == ""  # type: ignore[arg-type]
+    assert "ask a language model" in why_not(stage, Asking())  # type: ignore[arg-type]
     assert why_not(stage, build("population", "truth", {}, stage.gifts)) == ""
+
+
+@pytest.mark.parametrize("wrapped", ["mixture", "half"])
+def test_what_a_kind_of_users_comes_from_is_told_of_the_whole(tiny: Tiny, wrapped: str):
+    stage = set_stage(tiny())
+
+    def made(of: list[object]) -> AnsweredBy:
+        return answered_by(build("population", wrapped, {"of": of}, stage.gifts))
+
+    assert made(["choice"]) == AnsweredBy()
+    assert made([SCRIPTED]) == AnsweredBy(a_model=True, scripted="all")
+    assert made(["replay"]) == AnsweredBy(held_out=True)
+    if wrapped == "mixture":
+        assert made([SCRIPTED, "choice", "replay"]) == AnsweredBy(a_model=True, scripted="some", held_out=True)
+        assert made([SCRIPTED, {"name": "mixture", "of": [SCRIPTED]}]) == AnsweredBy(a_model=True, scripted="all")
+
+
+def test_a_stand_in_among_others_is_told_in_manifest_and_report(tmp_path: Path, tiny: Tiny):
+    mixed = {"name": "mixture", "of": [SCRIPTED, "choice"]}
+    found = run(tiny(population=mixed, policies=["pop"], users=12), tmp_path / "run")
+
+    assert found.manifest["answered_by"]["scripted"] == "some"
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Some of these users are played by a scripted stand-in, no language model." in page
 
 
 def test_users_who_cannot_be_tried_do_not_stop_the_run(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch):
