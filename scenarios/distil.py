@@ -11,6 +11,7 @@ from rich.table import Table
 from simenv.agents.apprentice import CARD, Likeness, Schooling, Taught, likeness, split_by_user, teach
 from simenv.agents.lessons import Lesson, of_choices, of_run, past_and_choices
 from simenv.agents.llm import LLMPopulation
+from simenv.chat.opening import Answers
 from simenv.errors import SimenvError
 from simenv.reports.numbers import interval, number
 from simenv.rundir import PERSONAS, RunDir
@@ -92,9 +93,12 @@ def _agents(scenario: Scenario, folder: Path | None) -> LLMPopulation:
     """Return agents as a scenario has them, or plain ones where its users are of another kind; none asks a model."""
     told = next(_agents_told(scenario.population.name, scenario.population.options), {})
     options = {name: value for name, value in told.items() if name not in FREE}
-    if folder is not None and options.get("encoder", "words") != "words":
-        options["answers"] = answers_of(folder, None)
-    return LLMPopulation(**options)
+    answers = Answers() if folder is None else answers_of(folder, None)
+    if options.get("encoder", "words") != "words":
+        options["answers"] = answers
+    population = LLMPopulation(**options)
+    answers.check()
+    return population
 
 
 def _agents_told(name: str, options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

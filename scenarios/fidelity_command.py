@@ -89,6 +89,7 @@ def _found(scenario: Scenario, folder: Path, fresh: bool, watch: Watcher) -> dic
     why = why_not(stage, population)
     if why:
         raise SimenvError(f"population '{chosen.name}' cannot be held against real users: {why}")
+    answers.check()
     found = measured(stage, population, answers, fresh=fresh, watch=watch)
     assert found is not None
     return found

@@ -1,7 +1,7 @@
 """Agents one by one: who they are, and what they say for themselves."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from simenv.agents.llm import LLMPopulation
 from simenv.agents.mixture import TalkingMixture
+from simenv.chat.opening import Answers
 from simenv.errors import RunError, SimenvError
 from simenv.rundir import PERSONAS, RunDir
 
@@ -28,12 +29,13 @@ def personas_of(
     names is imported with `allow_code` alone.
     """
     with code_of(source, allow_code=allow_code):
-        stage, population = _agents(_scenario(source, settings), None)
+        scenario, known = _scenario(source, settings), _known(Path(source))
+        stage, population = _agents(scenario, None, asks=not known and _writes(scenario.population.options))
     users = stage.users.tolist() if user is None else [_index(stage, user)]
     try:
         if user is not None:
             _agent(population, users[0], user)
-        for told in population.introduce(users, _known(Path(source))):
+        for told in population.introduce(users, known):
             yield json.dumps(told, ensure_ascii=False)
     finally:
         population.close()
@@ -58,7 +60,7 @@ def interview(
     if label not in [one.label for one in scenario.policies]:
         raise RunError(f"--policy {label}: the run has {', '.join(one.label for one in scenario.policies)}")
     with code_of(folder, allow_code=allow_code):
-        stage, population = _agents(scenario, folder)
+        stage, population = _agents(scenario, folder, asks=True)
     index = _index(stage, user)
     number = scenario.seeds[0] if seed is None else seed
     try:
@@ -76,13 +78,21 @@ def _scenario(source: str, settings: Sequence[str]) -> Scenario:
     return read_scenario(str(inside) if inside.is_file() else source, settings)
 
 
-def _agents(scenario: Scenario, folder: Path | None) -> tuple[Stage, LLMPopulation | TalkingMixture]:
+def _writes(options: Mapping[str, Any]) -> bool:
+    """Tell whether a model writes personas: of agents, or of those in a mixture."""
+    members = options.get("of", [])
+    return options.get("personas") == "written" or any(_writes(one) for one in members if isinstance(one, Mapping))
+
+
+def _agents(scenario: Scenario, folder: Path | None, *, asks: bool) -> tuple[Stage, LLMPopulation | TalkingMixture]:
     stage = set_stage(scenario)
     chosen = scenario.population
-    gifts: dict[str, Any] = stage.gifts if folder is None else stage.gifts | {"answers": answers_of(folder, None)}
-    population = build("population", chosen.name, chosen.options, gifts)
+    answers = Answers() if folder is None else answers_of(folder, None)
+    population = build("population", chosen.name, chosen.options, stage.gifts | {"answers": answers})
     if not isinstance(population, LLMPopulation | TalkingMixture):
         raise SimenvError(f"the users of {scenario.name} are of the population '{chosen.name}'; only 'llm' has agents")
+    if asks:
+        answers.check()
     population.fit(stage.split.train)
     return stage, population
 

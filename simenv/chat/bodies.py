@@ -38,6 +38,10 @@ class Bodies:
         made = {"model": self.model, "messages": turns} | self._rest(question, way)
         return made | {"seed": question.draw} if self.seed else made
 
+    def nothing(self) -> dict[str, Any]:
+        """Return a request that asks nothing; should one answer it all the same, then with one token."""
+        return {"model": self.model, "messages": [], self.limit: 1}
+
     def pack(self, question: Question, way: Way | None) -> bytes:
         """Return the same request as bytes."""
         words, rest = self._ending(question, way)

@@ -43,6 +43,13 @@ class Compatible(Endpoint["AsyncOpenAI"]):
     async def _list_models(self, client: "AsyncOpenAI") -> Reply:
         return await self._exchange(client.models.with_raw_response.list())
 
+    async def _knock(self, client: "AsyncOpenAI") -> Reply:
+        fields = self._bodies.nothing()
+        asked = client.chat.completions.with_raw_response
+        return await self._exchange(
+            asked.create(model=fields.pop("model"), messages=fields.pop("messages"), extra_body=fields)
+        )
+
     async def _exchange(self, call: Any) -> Reply:
         """Return what came back from a call that asks for the raw response."""
         from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError

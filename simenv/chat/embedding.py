@@ -6,11 +6,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import aiohttp
 import numpy as np
 
 from simenv.errors import ScenarioError
 
 from .direct import Direct
+from .endpoint import Reply
 from .faults import Passing
 from .model import Answer, Question
 from .replies import complaint, tokens
@@ -19,6 +21,8 @@ from .vectors import KIND, packed, unpacked
 
 class Embedding(Direct):
     """A model that makes vectors; it is asked one text at a time, so that a record knows each by itself."""
+
+    offers = "embeddings"
 
     def __init__(
         self, model: str, base_url: str | None = None, *, dimensions: int | None = None, **options: Any
@@ -34,18 +38,23 @@ class Embedding(Direct):
         """Return what vectors follow from."""
         return {"kind": KIND, "model": self.model, "dimensions": self.dimensions}
 
+    async def _knock(self, client: aiohttp.ClientSession) -> Reply:
+        return await self._exchange(client, "POST", "/embeddings", self._body(""))
+
     async def ask(self, question: Question) -> Answer:
         """Return the vector of a text, packed."""
         line = self._line()
-        told: dict[str, Any] = {"model": self.model, "input": question.messages[0].text, "encoding_format": "float"}
-        body = json.dumps(told if self.dimensions is None else told | {"dimensions": self.dimensions})
         async with line.slots:
             started = time.perf_counter()
-            reply = await self._exchange(line.client, "POST", "/embeddings", body.encode())
+            reply = await self._exchange(line.client, "POST", "/embeddings", self._body(question.messages[0].text))
             seconds = time.perf_counter() - started
         if reply.status != 200:
-            raise await self._fault(line, reply, "embeddings")
+            raise await self._fault(line, reply, self.offers)
         return _answer(self._key.hide(reply.body), seconds)
+
+    def _body(self, text: str) -> bytes:
+        told: dict[str, Any] = {"model": self.model, "input": text, "encoding_format": "float"}
+        return json.dumps(told if self.dimensions is None else told | {"dimensions": self.dimensions}).encode()
 
 
 def _answer(body: bytes, seconds: float) -> Answer:

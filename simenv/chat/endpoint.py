@@ -28,6 +28,7 @@ from .ways import Way, obeyed, probe
 log = logging.getLogger(__name__)
 
 Client = TypeVar("Client")
+CHECKING = 30.0  # seconds that a check waits at most
 NO_SUCH_MODEL = (b"model_not_found", b"does not exist", b"not a valid model", b"model not found", b"pinned to")
 
 
@@ -58,6 +59,8 @@ class Endpoint(ABC, Generic[Client]):
     beside them, asked where the probe of `/decisions` is answered as it should be, which `decides` tells; alone among
     the ways they are asked without a probe, and what names none in words.
     """
+
+    offers = "chat completions"  # what an address must have to be asked
 
     def __init__(
         self,
@@ -147,6 +150,10 @@ class Endpoint(ABC, Generic[Client]):
     async def _list_models(self, client: Client) -> Reply:
         """Return what `/models` answers, or raise Passing."""
 
+    @abstractmethod
+    async def _knock(self, client: Client) -> Reply:
+        """Send a request that asks nothing, which whoever is there refuses for free, or raise Passing."""
+
     async def _models(self, client: Client) -> bytes:
         """Return the body of what `/models` answers, nothing where it does not."""
         try:
@@ -156,21 +163,29 @@ class Endpoint(ABC, Generic[Client]):
         return reply.body if reply.status == 200 else b""
 
     async def check(self) -> None:
-        """Raise DeadEnd where nobody listens or the key is refused; nothing is asked that costs anything.
+        """Raise DeadEnd where nobody listens, the key is refused, or chat is not there; the model is asked nothing.
 
         Whoever is silent, or does not list its models, may answer all the same.
         """
         line = self._line()
         try:
-            try:
+            async with asyncio.timeout(min(self.timeout, CHECKING)):
                 reply = await self._list_models(line.client)
-            except Unreachable as error:
-                where = without_secret_path(self.base_url)
-                raise DeadEnd(f"{where}: {error}; base_url or OPENAI_BASE_URL says where it is") from None
-            except Passing:
-                return
-            if reply.status in (401, 403):
-                raise await self._fault(line, replace(reply, body=self._key.hide(reply.body)))
+                if reply.status in (401, 403):
+                    raise await self._fault(line, replace(reply, body=self._key.hide(reply.body)))
+                if self.ways == (Way.DECISIONS,):
+                    return  # whoever only decides need not chat
+                reply = await self._knock(line.client)
+                if reply.status == 200:
+                    return
+                fault = await self._fault(line, replace(reply, body=self._key.hide(reply.body)), self.offers)
+                if isinstance(fault, DeadEnd):
+                    raise fault
+        except Unreachable as error:
+            where = without_secret_path(self.base_url)
+            raise DeadEnd(f"{where}: {error}; base_url or OPENAI_BASE_URL says where it is") from None
+        except (Passing, TimeoutError):
+            return
         finally:
             await self.close()  # whoever asks later opens connections of their own
 

@@ -1,5 +1,6 @@
 """Models by what a scenario says of them, with all that stands around one: record, budget, retries."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +11,13 @@ from simenv.options import complaint
 
 from .budget import Budget, Budgeted, Prices
 from .crowd import Crowd
+from .faults import DeadEnd
 from .model import ChatModel
-from .record import Record, Recorded
+from .record import Record, Recorded, answers_in
 from .retries import Retried
 from .scripted import Scripted
 
+LOG = logging.getLogger(__name__)
 EXAMPLES = {"budget": "tokens: 1000000", "prices": "tokens_in: 0.5, tokens_out: 1.5"}
 
 
@@ -31,12 +34,15 @@ class Checked(Protocol):
 class Answers:
     """Where answers are recorded; with `replay` they come from there alone, and a question without one is an error."""
 
-    path: Path
+    path: Path | None = None  # None: nowhere
     replay: bool = False
     recorded: list[ChatModel] = field(default_factory=list)  # every model opened, without what stands around it
 
     def check(self) -> None:
-        """Say at once that an endpoint is not there or takes no key, or that nothing asks what is to be replayed."""
+        """Say at once that an endpoint is not there or takes no key, or that nothing asks what is to be replayed.
+
+        Where answers are on record already nobody else may be needed: trouble is then told to the log alone.
+        """
         if self.replay:
             if not self.recorded:
                 raise RunError(
@@ -44,9 +50,13 @@ class Answers:
                     " its model is a scripted stand-in, or its users are no agents; leave --replay out"
                 )
             return
-        Crowd[int, None]().all(
-            (number, model.check()) for number, model in enumerate(self.recorded) if isinstance(model, Checked)
-        )
+        asked = [model for model in self.recorded if isinstance(model, Checked)]
+        try:
+            Crowd[int, None]().all((number, model.check()) for number, model in enumerate(asked))
+        except DeadEnd as error:
+            if not asked or self.path is None or not answers_in(self.path):
+                raise
+            LOG.warning("%s; going on with the answers on record in %s", error, self.path.name)
 
 
 def open_model(told: str | Mapping[str, Any] | ChatModel, answers: Answers | None = None) -> ChatModel:
@@ -123,7 +133,9 @@ def _within(
     found = Budgeted(model, limits)
     if answers is not None:
         answers.recorded.append(bare)
-    return found if answers is None else Recorded(found, Record(answers.path), answers.replay)
+    if answers is None or answers.path is None:
+        return found
+    return Recorded(found, Record(answers.path), answers.replay)
 
 
 def open_embedding(

@@ -127,6 +127,17 @@ class Record:
             raise RunError(f"{self.path}: {what}") from error
 
 
+def answers_in(path: Path) -> int:
+    """Return how many questions a record holds an answer to; 0 where there is no record."""
+    if not path.is_file():
+        return 0
+    record = Record(path)
+    try:
+        return len(record)
+    finally:
+        record.close()
+
+
 def _storable(text: str) -> str | bytes:
     """Return the text as SQLite takes it: lone surrogates only go in as bytes."""
     try:

@@ -19,7 +19,10 @@ from simenv.chat.model import Message, Question
 from simenv.chat.scripted import Scripted
 from simenv.errors import BudgetSpent, PopulationError, RunError, SimenvError
 from simenv.rundir import ANSWERS, RunDir
-from simenv.scenarios.runner import run
+from simenv.scenarios.fidelity_command import fidelity
+from simenv.scenarios.interview import interview, personas_of
+from simenv.scenarios.names import build
+from simenv.scenarios.runner import answers_of, run
 from simenv.scenarios.scenario import Scenario
 
 KEY = "sk-quite-secret-7731"
@@ -307,6 +310,72 @@ def test_a_missing_key_is_told_before_anything_is_fitted_or_written(
         run(agents(path=path), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     assert not server.bodies
+
+
+@pytest.mark.parametrize("path", ["direct", "compatible"])
+@pytest.mark.parametrize(("code", "told"), [(404, "has no chat completions"), (401, "OPENAI_API_KEY is not set")])
+def test_an_address_without_chat_is_told_before_anything_is_fitted_or_written(
+    agents: Tiny,
+    server: Any,
+    script: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    code: int,
+    told: str,
+):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    server.always = script.status(code)
+    begin = time.monotonic()
+    with pytest.raises(DeadEnd, match=told):
+        run(agents(path=path), tmp_path / "run")
+    assert time.monotonic() - begin < 10
+    assert not (tmp_path / "run").exists()
+    assert (server.knocks, server.bodies) == (1, [])
+
+
+@pytest.mark.parametrize("code", [400, 429, 500, 503])
+def test_an_endpoint_that_refuses_to_be_asked_nothing_is_there_all_the_same(
+    agents: Tiny, server: Any, script: Any, code: int, tmp_path: Path
+):
+    answers = answers_of(tmp_path / "run", None)
+    build("population", "llm", agents().population.options, {"answers": answers})
+    server.always = script.status(code)
+    answers.check()
+    assert server.knocks == 1
+
+
+def test_a_run_whose_answers_are_all_on_record_goes_on_without_its_endpoint(
+    agents: Tiny, server: Any, script: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    whole = run(agents(), tmp_path / "run")
+    before = rows(whole)
+    for part in [*(tmp_path / "run" / "events").iterdir(), *(tmp_path / "run" / "pages").iterdir()]:
+        part.unlink()
+    asked = len(server.bodies)
+    server.always = script.status(404)
+    again = run(agents(), tmp_path / "run", resume=True)
+    assert "going on with the answers on record" in caplog.text
+    assert rows(again) == before
+    assert len(server.bodies) == asked
+
+
+def test_a_dead_endpoint_is_told_by_whatever_would_ask_it(agents: Tiny, server: Any, script: Any, tmp_path: Path):
+    scenario = agents()
+    result = run(scenario, tmp_path / "run")
+    file = tmp_path / "one.yaml"
+    file.write_text(scenario.text(), encoding="utf-8")
+    server.always = script.status(404)
+    written = "population.personas=written"
+    for act in (
+        lambda: fidelity(str(file), ["fidelity.calls=50"], out=tmp_path / "found"),
+        lambda: list(personas_of(str(file), [written])),
+        lambda: interview(tmp_path / "run", str(result.events["user_id"][0]), "Why?"),
+    ):
+        with pytest.raises(DeadEnd, match="has no chat completions"):
+            act()
+    assert not (tmp_path / "found").exists()
+    assert list(personas_of(str(file)))  # composed of rows: nobody is asked
 
 
 def test_a_replay_where_nothing_asks_a_model_is_refused(tiny: Tiny, tmp_path: Path):

@@ -89,6 +89,7 @@ class ScriptedServer:
         self.refuses: dict[str, int] = {}  # the ways it refuses, and with what status
         self.decides: Callable[[Body], Body] | None = None  # what it answers to decisions; None: it knows of none
         self.embeds: Callable[[Body], Body] = embedding
+        self.knocks = 0  # requests that ask nothing: refused, and not counted among the rest
         self.deciding = 0  # requests to the path of decisions, whether it knows of them or not
         self.models = ["scripted"]
         self.wants_key = False  # even to list its models
@@ -149,6 +150,8 @@ class ScriptedServer:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             raw = await request.read()
+            if (told := json.loads(raw)).get("messages") == [] or told.get("input") == "":
+                return await self._refused(request, told)
             self.bodies.append(raw)
             self.headers.append(dict(request.headers))
             if self.delay:
@@ -156,6 +159,15 @@ class ScriptedServer:
             return await self._reply(request, json.loads(raw))
         finally:
             self.in_flight -= 1
+
+    async def _refused(self, request: web.Request, told: Body) -> web.StreamResponse:
+        self.knocks += 1
+        if self.always is not None:
+            found: web.StreamResponse = await self.always(request)
+            return found
+        if told["model"] not in self.models:
+            return problem(404, f"The model `{told['model']}` does not exist.")
+        return problem(400, "nothing was asked")
 
     async def _decisions(self, request: web.Request) -> web.StreamResponse:
         self.deciding += 1
