@@ -10,9 +10,10 @@ from markupsafe import Markup
 
 from simenv.arrays import FloatArray
 
+from .labels import text_width
 from .numbers import MINUS, percent
 from .standings import MAIN, Standings
-from .svg import WIDTH, Figure, Scale, bar, drawing, inks, label, line, text, ticks
+from .svg import MARGIN, WIDTH, Figure, Scale, bar, drawing, inks, label, line, row_labels, text, ticks
 
 ROW = 54.0
 TALL = 26.0
@@ -63,13 +64,18 @@ def differences_plot(sessions: pa.Table, stands: Standings) -> Figure | None:
         return None
     edges = _edges(np.concatenate([spread.values for spread in found]))
     low, high = float(edges[0]), float(edges[-1])
-    x = Scale(low, high, 104, WIDTH - 8)
+    begin, names = row_labels([spread.policy for spread in found])
+    x = Scale(low, high, begin, WIDTH - 8)
     bottom = 8 + ROW * len(found)
     colours = inks(stands)
-    parts = [
-        _row(spread, colours[spread.policy], colours[leader], edges, x, 8 + ROW * row)
-        for row, spread in enumerate(found)
-    ]
+    told = {spread.policy: _told(spread) for spread in found}
+    left = min(x.start, WIDTH - MARGIN - max(text_width(words) for words in told.values()))
+    parts: list[str] = []
+    for row, spread in enumerate(found):
+        top = 8 + ROW * row
+        parts.append(label(x.start - 8, top + 22, spread.policy, names[spread.policy], "end"))
+        parts.append(_histogram(spread, colours[spread.policy], colours[leader], edges, x, top))
+        parts.append(text(left, top + TALL + 19, told[spread.policy], "tick"))
     parts.append(line(x.start, bottom + 2, x.end, bottom + 2, "axis"))
     parts.extend(text(x(mark), bottom + 18, _step(mark), "tick", "middle") for mark in ticks(low, high, 7))
     parts.append(text(x.end, bottom + 34, "difference in likes per session", "title", "end"))
@@ -80,22 +86,22 @@ def differences_plot(sessions: pa.Table, stands: Standings) -> Figure | None:
         f" against {first.policy}, {percent(first.better)} of users like more items under {leader}"
         f" and {percent(first.worse)} fewer."
     )
-    told = "; ".join(f"against {s.policy}, {percent(s.better)} better, {percent(s.worse)} worse" for s in found)
+    shares = "; ".join(f"against {s.policy}, {percent(s.better)} better, {percent(s.worse)} worse" for s in found)
     legend = [
-        (f"key-{colours[leader].split()[0]}", f"better off with {leader}"),
+        (f"full {colours[leader]}", f"better off with {leader}"),
         ("even", "equal or nearly so"),
-        ("other", "worse off, in the other policy's colour"),
+        *((f"full {colours[spread.policy]}", f"better off with {spread.policy}") for spread in found),
     ]
-    shape = drawing("differences", title, f"Shares of users: {told}.", WIDTH, bottom + 42, *parts)
+    shape = drawing("differences", title, f"Shares of users: {shares}.", WIDTH, bottom + 42, *parts)
     return Figure(title, caption, shape, legend)
 
 
-def _row(spread: Spread, theirs: str, mine: str, edges: FloatArray, x: Scale, top: float) -> Markup:
-    """Draw one policy's histogram, the median on it, and the shares below."""
+def _histogram(spread: Spread, theirs: str, mine: str, edges: FloatArray, x: Scale, top: float) -> Markup:
+    """Draw one policy's histogram with the median on it."""
     inside = np.clip(spread.values, edges[0] + EXACT, edges[-1] - EXACT)
     shares = np.histogram(inside, edges)[0] / len(inside)
     floor = top + TALL + 4
-    parts: list[str] = [label(x.start - 8, top + 22, spread.policy, 14, "end")]
+    parts: list[str] = []
     for begin, end, share in zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True):
         if share:
             tone = "even" if begin < 0 < end else f"full {mine if begin >= 0 else theirs}"
@@ -106,10 +112,14 @@ def _row(spread: Spread, theirs: str, mine: str, edges: FloatArray, x: Scale, to
     parts.append(line(x.start, floor, x.end, floor, "grid"))
     parts.append(line(x(0), floor - TALL - 3, x(0), floor + 3, "zero"))
     parts.append(line(x(median), floor - TALL - 2, x(median), floor + 3, "median"))
-    even = max(0.0, 1 - spread.better - spread.worse)
-    words = f"{percent(spread.better)} better · {percent(even)} equal · {percent(spread.worse)} worse"
-    parts.append(text(x.start, floor + 15, f"{words} · median {_step(median)}", "tick"))
     return Markup("").join(parts)
+
+
+def _told(spread: Spread) -> str:
+    """Return the shares of users, and the median, in words."""
+    even = max(0.0, 1 - spread.better - spread.worse)
+    shares = f"{percent(spread.better)} better · {percent(even)} equal · {percent(spread.worse)} worse"
+    return f"{shares} · median {_step(float(np.median(spread.values)))}"
 
 
 def _edges(values: FloatArray) -> FloatArray:

@@ -1,19 +1,30 @@
 """Why users leave."""
 
 from collections import Counter
+from collections.abc import Mapping
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .labels import BOLD, TICK, text_width
 from .numbers import count, percent
 from .standings import Standings
-from .svg import COLOURS, WIDTH, Figure, Scale, bar, drawing, label, line, text
+from .svg import WIDTH, Figure, Scale, bar, drawing, label, line, row_labels, text
 
 ROW = 26.0
 STAYED = "stayed to the last page"
 OTHER = "other causes"
 UNNAMED = "no cause given"
+TONES = {  # the colour class of each cause, by its name, the same in every plot of every run
+    "tired": "left-tired",
+    "bored": "left-bored",
+    "disappointed": "left-disappointed",
+    "called away": "left-called",
+    UNNAMED: "left-unnamed",
+    OTHER: "left-other",
+    STAYED: "stay",
+}
+SPARE = 4  # colour classes, `left-0` and on, for causes that are not named here
 
 
 def exit_causes(pages: pa.Table) -> dict[str, Counter[str]]:
@@ -36,14 +47,15 @@ def exit_causes(pages: pa.Table) -> dict[str, Counter[str]]:
 def exits_plot(pages: pa.Table, stands: Standings) -> Figure:
     """Draw why sessions ended, one bar a policy."""
     found = exit_causes(pages)
-    causes = _kinds(found)
+    causes = cause_tones(found)
     rows = [policy for policy in stands.policies if policy in found]
-    x = Scale(0, 1, 104, WIDTH - 8)
+    begin, names = row_labels(rows)
+    x = Scale(0, 1, begin, WIDTH - 8)
     bottom = 10 + ROW * len(rows)
     parts: list[str] = []
     for number, policy in enumerate(rows):
         top = 10 + ROW * number
-        parts.append(label(x.start - 8, top + 15, policy, 14, "end"))
+        parts.append(label(x.start - 8, top + 15, policy, names[policy], "end"))
         begin = 0.0
         for cause, colour in causes.items():
             amount = _amount(found[policy], cause, causes)
@@ -51,7 +63,7 @@ def exits_plot(pages: pa.Table, stands: Standings) -> Figure:
             if share:
                 note = f"{policy}, {cause}: {percent(share)} ({count(amount)} sessions)"
                 parts.append(bar(x(begin), top, x(begin + share) - x(begin), ROW - 6, f"{colour} cut", note))
-            if share >= 0.11:
+            if x(begin + share) - x(begin) > text_width(percent(share), TICK * BOLD) + 8:
                 parts.append(text(x(begin) + 5, top + 14, percent(share), "dark" if colour != "stay" else "off"))
             begin += share
     parts.append(line(x.start, bottom + 2, x.end, bottom + 2, "axis"))
@@ -73,16 +85,17 @@ def exits_plot(pages: pa.Table, stands: Standings) -> Figure:
     )
 
 
-def _kinds(found: dict[str, Counter[str]]) -> dict[str, str]:
-    """Return the causes with their colours, commonest first; past six, the rest are one."""
+def cause_tones(found: Mapping[str, Counter[str]]) -> dict[str, str]:
+    """Return the causes of a run with their colour classes; unknown ones past the spare colours are one."""
     total = sum(found.values(), Counter[str]())
-    named = [cause for cause, _ in sorted(total.items(), key=lambda kv: (-kv[1], kv[0])) if cause != STAYED]
-    kept = named if len(named) < COLOURS else [*named[: COLOURS - 1], OTHER]
-    colours = {cause: f"f{place}" for place, cause in enumerate(kept)}
-    return colours | ({STAYED: "stay"} if total[STAYED] else {})
+    unknown = sorted((cause for cause in total if cause not in TONES), key=lambda cause: (-total[cause], cause))
+    spare = {cause: f"left-{place}" for place, cause in enumerate(sorted(unknown[:SPARE]))}
+    known = {cause: tone for cause, tone in TONES.items() if total[cause] or (cause == OTHER and unknown[SPARE:])}
+    last = {cause: known.pop(cause) for cause in (UNNAMED, OTHER, STAYED) if cause in known}
+    return known | spare | last
 
 
-def _amount(ended: Counter[str], cause: str, causes: dict[str, str]) -> int:
-    if cause != OTHER or cause in ended:
+def _amount(ended: Counter[str], cause: str, causes: Mapping[str, str]) -> int:
+    if cause != OTHER:
         return ended[cause]
-    return int(np.sum([number for name, number in ended.items() if name not in causes]))
+    return ended[OTHER] + sum(number for name, number in ended.items() if name not in causes)

@@ -8,7 +8,7 @@ from simenv.arrays import FloatArray, IntArray
 
 from .numbers import percent
 from .standings import Standings
-from .svg import WIDTH, Figure, Scale, bar, drawing, label, line, text
+from .svg import WIDTH, Figure, Scale, bar, drawing, label, line, row_labels, text
 
 PARTS = 10
 ROW = 26.0
@@ -40,12 +40,13 @@ def exposure_plot(events: pa.Table, items: pa.Table, stands: Standings) -> Figur
         return None
     shares = exposure(events, items)
     rows = [TRAINING, *(policy for policy in stands.policies if policy in shares)]
-    x = Scale(0, 1, 104, WIDTH - 8)
+    begin, names = row_labels(rows)
+    x = Scale(0, 1, begin, WIDTH - 8)
     bottom = 10 + ROW * len(rows) + 6
     parts: list[str] = []
     for number, name in enumerate(rows):
         top = 10 + ROW * number + (0 if number == 0 else 6)
-        parts.append(label(x.start - 8, top + 15, name, 14, "end"))
+        parts.append(label(x.start - 8, top + 15, name, names[name], "end"))
         parts.append(_cut_bar(name, shares[name], x, top))
     parts.append(line(x.start, bottom + 2, x.end, bottom + 2, "axis"))
     for mark in (0, 0.25, 0.5, 0.75, 1):

@@ -14,7 +14,7 @@ from simenv.metrics import INTERVIEW, compare, plain
 
 from .numbers import count, interval, number, percent, signed
 from .standings import Standings, standings_of
-from .svg import WIDTH, Figure, Scale, bar, drawing, inks, label, line, text
+from .svg import WIDTH, Figure, Scale, bar, drawing, inks, label, line, row_labels, text
 
 VERDICT = "verdict"
 SESSION = ["policy", "seed", "user_id"]
@@ -75,12 +75,14 @@ def interviews(pages: pa.Table, stands: Standings) -> Interviews | None:
         policy: np.array([row["verdict_max"] for row in rows if row["policy"] == policy]) for policy in policies
     }
     counts = {row["values"]: row["counts"] for row in pc.value_counts(sessions["policy"]).to_pylist()}
-    return Interviews(verdicts, counts, Standings(found.estimates, found.pairs, contestants, bounds, VERDICT))
+    known = Standings(found.estimates, found.pairs, contestants, bounds, stands.colours, VERDICT)
+    return Interviews(verdicts, counts, known)
 
 
 def interviews_plot(found: Interviews, stands: Standings) -> Figure:
     """Draw how the verdicts are spread, one histogram a policy; the mark is the mean."""
-    x = Scale(LOWEST - 0.5, HIGHEST + 0.5, 104, WIDTH - 8)
+    begin, names = row_labels(list(found.verdicts))
+    x = Scale(LOWEST - 0.5, HIGHEST + 0.5, begin, WIDTH - 8)
     bottom = 8 + ROW * len(found.verdicts)
     colours = inks(stands)
     parts: list[str] = []
@@ -89,7 +91,7 @@ def interviews_plot(found: Interviews, stands: Standings) -> Figure:
         floor = top + TALL + 4
         marks = np.clip(np.rint(values), LOWEST, HIGHEST).astype(int)
         shares = np.bincount(marks, minlength=HIGHEST + 1)[LOWEST:] / len(marks)
-        parts.append(label(x.start - 8, top + 22, policy, 14, "end"))
+        parts.append(label(x.start - 8, top + 22, policy, names[policy], "end"))
         for mark, share in enumerate(shares.tolist(), LOWEST):
             if share:
                 height = max(share / float(shares.max()) * TALL, 0.8)

@@ -71,6 +71,7 @@ class Standings:
     pairs: Mapping[tuple[str, str, str], Pair]  # by metric, policy, against; both ways round
     contestants: list[str]  # best first on the main metric
     bounds: list[str]
+    colours: Mapping[str, int]  # each policy's place among the run's contestants, or among its bounds
     main: str = MAIN
     digits: int | None = None  # after the point; by the intervals unless told
     in_percent: bool = False  # whether shares are told times 100
@@ -161,7 +162,8 @@ def standings_of(
     bounds = [policy for policy in order if is_bound(policy, names.get(policy, ""))]
     contestants = [policy for policy in order if policy not in bounds]
     found = _sorted(contestants, estimates, main), _sorted(bounds, estimates, main)
-    return Standings(estimates, pairs, *found, main, digits, in_percent)
+    colours = {policy: place for side in (contestants, bounds) for place, policy in enumerate(side)}
+    return Standings(estimates, pairs, *found, colours, main, digits, in_percent)
 
 
 def is_bound(label: str, name: str = "") -> bool:

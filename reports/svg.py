@@ -1,7 +1,7 @@
 """The few shapes our plots are drawn with, as SVG that stands inside a page and takes its colours.
 
 Colours are classes (`c0` to `c6`, `bound`), so light and dark, screen and paper are the stylesheet's
-business. Whatever is text is escaped here.
+business. Whatever is text is escaped here, and stands inside of the drawing.
 """
 
 import math
@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
+from .labels import BOLD, NAME, TICK, fits, set_beside, short_names, text_width
 from .standings import Standings
 
 COLOURS = 7
 WIDTH = 420
+MARGIN = 1.0  # left free at both sides
+LEAST_GUTTER, MOST_GUTTER = 104.0, 156.0  # for the names beside rows
 LABEL_GAP = 13.5
 
 
@@ -70,8 +73,14 @@ def drawing(slug: str, title: str, description: str, width: float, height: float
 
 
 def text(x: float, y: float, words: str, _class: str = "tick", anchor: str = "start") -> Markup:
-    """Return words standing at a point."""
-    return tag("text", words, x=x, y=y, _class=_class, text_anchor=anchor)
+    """Return words standing at a point, or as near to it as they stand whole inside of a drawing."""
+    size = NAME if _class == "name" else TICK * (BOLD if _class in ("on", "dark") else 1)
+    known = short_names([words], fits(WIDTH - 2 * MARGIN, size))
+    before = {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor] * text_width(known[words], size)
+    after = text_width(known[words], size) - before
+    x = max(MARGIN + before, min(x, WIDTH - MARGIN - after))
+    notes = [] if known[words] == words else [tag("title", words)]
+    return tag("text", *notes, known[words], x=x, y=y, _class=_class, text_anchor=anchor)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, _class: str) -> Markup:
@@ -136,6 +145,7 @@ def end_labels(
 ) -> Markup:
     """Return each line's name beside its end, none over another, with a thread from one to the other."""
     places = apart([y for _, y in ends.values()], LABEL_GAP, low, high)
+    short = short_names(list(ends), fits(WIDTH - MARGIN - x - 8))
     parts: list[str] = []
     for (policy, (end_x, end_y)), y in zip(ends.items(), places, strict=True):
         parts.append(
@@ -145,27 +155,40 @@ def end_labels(
                 _class=f"thread {inks[policy]}",
             )
         )
-        parts.append(label(x + 8, y + 4, policy, 13))
+        parts.append(label(x + 8, y + 4, policy, [short[policy]]))
     return Markup("").join(parts)
 
 
-def label(x: float, y: float, name: str, most: int, anchor: str = "start") -> Markup:
-    """Return a name of at most so many letters; a longer one is cut and shows in full on hovering."""
-    if len(name) <= most:
-        return text(x, y, name, "name", anchor)
-    shown = name[: most - 1] + "…"
-    return tag("text", tag("title", name), shown, x=x, y=y, _class="name", text_anchor=anchor)
+def label(x: float, y: float, name: str, lines: Sequence[str], anchor: str = "start") -> Markup:
+    """Return a name in its lines; one that is cut shows in full on hovering."""
+    notes = [] if "".join(lines) == name else [tag("title", name)]
+    if len(lines) == 1:
+        return tag("text", *notes, lines[0], x=x, y=y, _class="name", text_anchor=anchor)
+    top = y - LABEL_GAP / 2 * (len(lines) - 1)
+    parts = [tag("tspan", line, x=x, y=top + LABEL_GAP * place) for place, line in enumerate(lines)]
+    return tag("text", *notes, *parts, _class="name", text_anchor=anchor)
+
+
+def row_labels(names: Sequence[str]) -> tuple[float, dict[str, list[str]]]:
+    """Return where rows begin so that their names stand beside them, and the lines of each name."""
+    widest = max((text_width(name, NAME) for name in names), default=0.0)
+    begin = min(max(LEAST_GUTTER, widest + 8 + MARGIN), MOST_GUTTER)
+    return begin, set_beside(names, begin - 8 - MARGIN)
 
 
 def inks(stands: Standings) -> dict[str, str]:
-    """Return each policy's colour class; past seven, colours come again dashed, and bounds are grey."""
+    """Return each policy's colour class, the same in all plots and tables of a run; bounds are grey.
+
+    Colours are given in the run's order of policies; past seven they come again, dashed.
+    """
     found = {
-        policy: f"c{rank % COLOURS}" + (f" d{rank // COLOURS}" if rank >= COLOURS else "")
-        for rank, policy in enumerate(stands.contestants)
+        policy: f"c{place % COLOURS}" + (f" d{min(place // COLOURS, 2)}" if place >= COLOURS else "")
+        for policy, place in stands.colours.items()
+        if policy in stands.contestants
     }
     if stands.leader:
         found[stands.leader] += " lead"
-    return found | {policy: f"bound b{rank}" for rank, policy in enumerate(stands.bounds)}
+    return found | {policy: f"bound b{stands.colours[policy]}" for policy in stands.bounds}
 
 
 def axes(

@@ -63,7 +63,9 @@ class PairRow:
 
     metric: str
     policy: str
+    ink: str
     against: str
+    ink_against: str
     difference: str
     interval: str
     p: str
@@ -100,11 +102,14 @@ def pair_rows(stands: Standings) -> list[PairRow]:
             order.get(pair.against, last),
         )
     )
+    colours = inks(stands)
     return [
         PairRow(
             pair.metric,
             pair.policy,
+            colours.get(pair.policy, ""),
             pair.against,
+            colours.get(pair.against, ""),
             signed(pair.difference, pair.low, pair.high),
             interval(pair.low, pair.high),
             p_value(pair.p_holm, at_floor=pair.at_floor).removeprefix("p").removeprefix(f"{GAP}={GAP}").strip(),

@@ -15,10 +15,12 @@ from .discretion import discreet
 from .forest import Bar, forest_plot
 from .numbers import MINUS, MISSING, interval, number, signed
 from .report import page
-from .svg import Figure
+from .svg import COLOURS, Figure
 from .verdict import Note, trust
 
-TONES = {1: "green", -1: "red", 0: ""}
+TONES = {1: "good", -1: "red", 0: ""}
+STYLES = {"good": "green", "red": "red", "": ""}  # of the tones in a terminal
+OWN = "c0"  # the colour class of the policy that is trained; those beside it have the next ones
 WIDE = 100  # letters of a terminal that holds intervals
 TITLES = {
     "grade": "grade",
@@ -61,6 +63,7 @@ class Row:
     """A stage's figures."""
 
     name: str
+    ink: str
     cells: list[Cell]
 
 
@@ -90,7 +93,7 @@ def training_report(told: Mapping[str, Any]) -> str:
         sentence=sentence(told),
         thrown_away=thrown_away(told["stages"]),
         changes=change_rows(told),
-        beside=list(told["beside"]),
+        beside=inks_beside(told),
         notes=[(WHO[who], _trusted(told, who)) for who in told["trust"] if who != "truth"],
         sheets=sheets(told),
         figures=figures(told),
@@ -182,11 +185,11 @@ def sheets(told: Mapping[str, Any]) -> list[Sheet]:
     for who in told["graders"]:
         names = list(stages[0][who])
         rows = [
-            Row(stage["name"], [_cell(stage[who][name], place, name) for name in names])
+            Row(stage["name"], OWN, [_cell(stage[who][name], place, name) for name in names])
             for place, stage in enumerate(stages)
         ]
         rows += [
-            Row(f"{label}, beside", [_cell(figures[who][name], 0, name) for name in names])
+            Row(f"{label}, beside", inks_beside(told)[label], [_cell(figures[who][name], 0, name) for name in names])
             for label, figures in told["beside"].items()
         ]
         made.append(Sheet(WHO[who], [TITLES.get(name, name) for name in names], rows))
@@ -209,11 +212,12 @@ def figures(told: Mapping[str, Any]) -> list[Figure]:
     wanted = headline(told) + [(who, "N_like") for who in told["graders"] if who != "held_out"]
     for who, name in wanted:
         known = [(stage["name"], stage[who][name]) for stage in graded(told) if stage[who][name]["mean"] is not None]
-        bars = [_bar(stage, one, "a" if who == "held_out" else "b") for stage, one in known]
+        bars = [_bar(stage, one, OWN) for stage, one in known]
         if not bars:
             continue
+        colours = inks_beside(told)
         beside = [(label, its[who][name]) for label, its in told["beside"].items()]
-        bars += [_bar(label, one, "c") for label, one in beside if one["mean"] is not None]
+        bars += [_bar(label, one, colours[label]) for label, one in beside if one["mean"] is not None]
         drawn.append(
             forest_plot(
                 f"{who}-{name}".replace("@", "-"),
@@ -224,6 +228,11 @@ def figures(told: Mapping[str, Any]) -> list[Figure]:
             )
         )
     return drawn
+
+
+def inks_beside(told: Mapping[str, Any]) -> dict[str, str]:
+    """Return the colour classes of what stands beside the stages."""
+    return {label: f"c{1 + place % (COLOURS - 1)}" for place, label in enumerate(told["beside"])}
 
 
 def _bar(stage: str, one: Mapping[str, Any], ink: str) -> Bar:
@@ -256,7 +265,7 @@ def _terminal_cells(
     cells: list[str | Text] = []
     for who, name in main:
         cell = _cell(figures[who][name], place)
-        cells.append(Text(cell.value, style=cell.tone))
+        cells.append(Text(cell.value, style=STYLES[cell.tone]))
         if width >= WIDE:
             cells.append(cell.interval)
     return cells
