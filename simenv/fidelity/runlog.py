@@ -1,18 +1,22 @@
 """A run's own log as the reviewers read it: what was said of the users holds for the sessions that were ranked."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from simenv.arrays import FloatArray, IntArray
-from simenv.dataset import disliked_to, liked_from
+from simenv.errors import RunError
 from simenv.eventlog import grade_numbers
 from simenv.pages import EMPTY, Grade, Page, Reaction, Turn
-from simenv.rundir import RunDir
+from simenv.rundir import PERSONAS, RunDir
 
 from .bench import Played
 from .results import LIMITS, Result, unmeasured
-from .review import Scale, reviewed
+from .review import reviewed, scale_of
+from .rules import Evidence
+from .statements import Statements
 
 
 def review_log(run: RunDir) -> Result:
@@ -20,19 +24,34 @@ def review_log(run: RunDir) -> Result:
     manifest = run.manifest
     labels = [policy["label"] for policy in manifest["policies"]]
     users, seeds, size = manifest["users"], len(manifest["seeds"]), manifest["page_size"]
-    logs = {label: _played(run, label, size) for label in labels}
+    logs = {label: sessions_of(run, label, size) for label in labels}
     if any(played.count != users * seeds for played in logs.values()):
         return unmeasured("review", "sessions are missing from the log")
-    ratings = run.events["rating"].to_numpy()
-    known = np.isfinite(ratings).any()
-    scale = Scale(liked_from(ratings), disliked_to(ratings)) if known else Scale(np.inf, -np.inf)
-    return reviewed(logs, scale, users, LIMITS)
+    scale, statements = scale_of(run.events["rating"].to_numpy()), statements_of(run)
+    evidence = {label: Evidence(one, scale, statements, keeps_empty=False) for label, one in logs.items()}
+    return reviewed(evidence, users, LIMITS)
 
 
-def _played(run: RunDir, label: str, size: int) -> Played:
-    """Return a policy's sessions; their seats are by seed, then by user, as the log stands."""
+def statements_of(run: RunDir) -> Statements:
+    """Return what the run's folder tells in words; users and items are numbered as `sessions_of` does."""
+    users, catalog = _numbers_of(run.pages["user_id"]), _numbers_of(run.items["item_id"])
+    places = {str(user): place for user, place in users.items()}
+    order = np.argsort(_numbered(run.items["item_id"], catalog, "items.parquet"), kind="stable")
+    items = run.items.take(pa.array(order))
+    personas = {places[str(one["user"])]: one for one in run.read_lines(PERSONAS) if str(one.get("user")) in places}
+    return Statements(items["title"].to_pylist(), [names or () for names in items["categories"].to_pylist()], personas)
+
+
+def sessions_of(run: RunDir, label: str, size: int) -> Played:
+    """Return a policy's sessions; their seats are by seed, then by user, as the log stands.
+
+    Users are numbered by their ids among all users of the log, items by theirs in the catalogue.
+    """
     pages, events = (table.filter(pc.equal(table["policy"], label)) for table in (run.pages, run.events))
-    seat_of, page_of = _code(pages), _code(events)
+    users, catalog = _numbers_of(run.pages["user_id"]), _numbers_of(run.items["item_id"])
+    user_of = _numbered(pages["user_id"], users, "pages")
+    seat_of = pages["seed"].to_numpy().astype(np.int64) * len(users) + user_of
+    page_of = events["seed"].to_numpy().astype(np.int64) * len(users) + _numbered(events["user_id"], users, "pages")
     seats = np.unique(seat_of)
     seat, number = np.searchsorted(seats, seat_of), pages["page"].to_numpy().astype(np.int64)
     span = int(number.max(initial=0)) + 1
@@ -41,35 +60,43 @@ def _played(run: RunDir, label: str, size: int) -> Played:
     items = np.full((len(pages), size), EMPTY, dtype=np.int32)
     grades = np.full(items.shape, Grade.UNSEEN, dtype=np.int8)
     ratings = np.full(items.shape, np.nan)
-    items[place, rank] = 0  # which item it was makes no odds
+    items[place, rank] = _numbered(events["item_id"], catalog, "items.parquet")
     grades[place, rank] = grade_numbers(events["grade"])
     ratings[place, rank] = events["rating"].to_numpy()
     turns = []
     for page in range(span):
         rows = np.flatnonzero(number == page)
-        shown = Page(seat[rows], seat[rows], number[rows], items[rows])
+        shown = Page(user_of[rows], seat[rows], number[rows], items[rows])
         turns.append(Turn(shown, _reaction(pages, rows, grades, ratings), items[rows] < EMPTY, rows < 0))
     return Played(turns, len(seats))
 
 
-def _code(table: pa.Table) -> IntArray:
-    """Return a number for each row's session, rising as the log does."""
-    seeds = table["seed"].to_numpy().astype(np.int64)
-    ids = pa.chunked_array(table["user_id"]).combine_chunks()
-    order = {one: place for place, one in enumerate(sorted(set(ids.to_pylist())))}
-    return seeds * len(order) + np.array([order[one] for one in ids.to_pylist()], dtype=np.int64)
+def _numbers_of(ids: pa.ChunkedArray) -> dict[object, int]:
+    """Return the place of each id in their order, which is that of the log."""
+    return {one: place for place, one in enumerate(sorted(set(ids.to_pylist())))}
+
+
+def _numbered(ids: pa.ChunkedArray, numbers: Mapping[object, int], where: str) -> IntArray:
+    try:
+        return np.array([numbers[one] for one in ids.to_pylist()], dtype=np.int64)
+    except KeyError as error:
+        told = f"its event log names {error.args[0]!r}, which {where} does not hold"
+        raise RunError(f"{told}; the file is damaged") from None
 
 
 def _reaction(pages: pa.Table, rows: IntArray, grades: IntArray, ratings: FloatArray) -> Reaction:
     some = pages.take(pa.array(rows))
     causes = np.array([cause or "" for cause in some["exit_cause"].to_pylist()], dtype=object)
+    words = some["words"].to_pylist()
     told = some["remembered"].to_pylist() if "remembered" in some.column_names else None
+    verdicts = some["verdict"].to_numpy().astype(np.float64) if "verdict" in some.column_names else None
     return Reaction(
         grades[rows].astype(np.int8),
         ratings[rows],
         some["satisfaction"].to_numpy(),
         some["exit"].to_numpy(),
         causes,
-        words=some["words"].to_pylist(),
+        words=words if any(words) else None,
         remembered=told,
+        verdicts=verdicts,
     )

@@ -1,17 +1,63 @@
 """The reviewers read a run's own log as they read sessions that are still in memory."""
 
-import numpy as np
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from simenv.errors import RunError
 from simenv.fidelity.bench import METRICS
-from simenv.fidelity.runlog import _played, review_log
+from simenv.fidelity.runlog import review_log, sessions_of
 from simenv.metrics import session_table
+from simenv.pages import EMPTY
 from simenv.rundir import RunDir
+from simenv.scenarios.runner import run
+from simenv.scenarios.scenario import Scenario
+
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def talked(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """A run of agents, to read and not to change."""
+    told = {
+        "name": "talked",
+        "dataset": {"name": "films", "users": 40, "items": 80},
+        "population": "llm",
+        "policies": ["random", "pop"],
+        "page_size": 3,
+        "max_pages": 4,
+        "users": 20,
+    }
+    return run(Scenario.model_validate(told), tmp_path_factory.mktemp("talked") / "run")
+
+
+def altered(source: RunDir, folder: Path, kind: str, change: Callable[[list[Row]], None]) -> RunDir:
+    """Return a copy of a run whose events, or pages, were changed in place."""
+    shutil.copytree(source.folder, folder)
+    (path, *_) = sorted((folder / kind).glob("part-pop-0-*.parquet"))
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    return RunDir.open(folder)
+
+
+def found_by(run_dir: RunDir, rule: str) -> tuple[object, ...]:
+    (row,) = [row for row in review_log(run_dir).tables[0].rows if rule in str(row[0])]
+    return row
 
 
 def test_the_log_gives_the_sessions_metrics_again(finished: RunDir):
     table = session_table(finished).to_pylist()
     for label in ("random", "pop", "item-knn"):
-        played = _played(finished, label, finished.manifest["page_size"])
+        played = sessions_of(finished, label, finished.manifest["page_size"])
         mine = played.metrics.reshape(2, -1, len(METRICS)).mean(axis=0)
         theirs = [row for row in table if row["policy"] == label]
         theirs.sort(key=lambda row: row["user_id"])
@@ -20,8 +66,109 @@ def test_the_log_gives_the_sessions_metrics_again(finished: RunDir):
             assert np.allclose(mine[:, column], [row[metric] for row in theirs], equal_nan=True), metric
 
 
+def test_items_and_users_are_those_of_the_log(finished: RunDir):
+    ids, users = (sorted(set(column.to_pylist())) for column in (finished.items["item_id"], finished.pages["user_id"]))
+    logged = {
+        (row["seed"], row["user_id"], row["page"], row["rank"], row["item_id"])
+        for row in finished.events.to_pylist()
+        if row["policy"] == "pop"
+    }
+
+    read = {
+        (int(seat) // len(users), users[user], int(page), rank, ids[item])
+        for turn in sessions_of(finished, "pop", finished.manifest["page_size"]).turns
+        for seat, user, page, items in zip(
+            turn.page.seats, turn.page.users, turn.page.number, turn.page.items, strict=True
+        )
+        for rank, item in enumerate(items)
+        if item != EMPTY
+    }
+
+    assert read == logged
+
+
 def test_a_log_of_the_worlds_own_users_is_clean(finished: RunDir):
     found = review_log(finished)
 
     assert found.word == "pass"
     assert [row[0] for row in found.tables[1].rows] == ["random", "pop", "item-knn"]
+
+
+def test_more_rules_apply_to_who_has_words_and_what_they_say_does_not_contradict_itself(
+    talked: RunDir, finished: RunDir
+):
+    plain, agents = ({str(row[0]): row for row in review_log(one).tables[0].rows} for one in (finished, talked))
+
+    for rule in (
+        "memory contradicts what happened",
+        "verdict after leaving contradicts the pages",
+        "words name an item that was not shown",
+    ):
+        assert str(plain[rule][3]).startswith("not applicable: ")
+        assert agents[rule][2:4] == (agents[rule][2], 0)
+        assert agents[rule][2]
+
+
+def test_an_item_that_is_liked_and_disliked_is_found_in_the_log(finished: RunDir, tmp_path: Path):
+    def change(rows: list[Row]) -> None:
+        first, second = [next(row for row in rows if row["page"] == page) for page in (0, 1)]
+        user = second["user_id"]
+        first = next(row for row in rows if row["user_id"] == user and row["seed"] == second["seed"])
+        first.update(grade="liked", rating=5.0)
+        second.update(item_id=first["item_id"], grade="disliked", rating=1.0)
+
+    assert found_by(finished, "same item")[2] == 0
+    assert found_by(altered(finished, tmp_path / "run", "events", change), "same item")[2:] == (1, 1, "pop")
+
+
+def test_words_and_verdicts_of_the_log_are_read(talked: RunDir, tmp_path: Path):
+    shown = set(zip(*(talked.events[name].to_pylist() for name in ("user_id", "item_id")), strict=True))
+    items = dict(zip(*(talked.items[name].to_pylist() for name in ("item_id", "title")), strict=True))
+
+    def change(rows: list[Row]) -> None:
+        one = next(row for row in rows if row["exit"])
+        texts = json.dumps(
+            [line for line in talked.read_lines("personas.jsonl") if line["user"] == str(one["user_id"])]
+        )
+        strange = next(
+            title
+            for item, title in items.items()
+            if (one["user_id"], item) not in shown and len(title.split()) > 1 and title not in texts
+        )
+        one.update(words=f"All I wanted was {strange}", satisfaction=9.5, verdict=1.0)
+        for row in rows:
+            if row["user_id"] == one["user_id"]:
+                row["satisfaction"] = 9.5
+
+    wrong = altered(talked, tmp_path / "run", "pages", change)
+    assert found_by(talked, "not shown")[3] == 0
+    assert found_by(wrong, "not shown")[3:] == (1, "pop")
+    assert found_by(wrong, "verdict after leaving")[3:] == (1, "pop")
+
+
+def test_likes_against_a_stated_taste_are_found_in_the_log(talked: RunDir, tmp_path: Path):
+    folder = tmp_path / "run"
+    shutil.copytree(talked.folder, folder)
+    kinds = dict(zip(*(talked.items[name].to_pylist() for name in ("item_id", "categories")), strict=True))
+    likes: dict[object, list[object]] = {}
+    for row in talked.events.to_pylist():
+        if row["policy"] == "pop" and row["grade"] == "liked":
+            likes.setdefault(row["user_id"], []).append(row["item_id"])
+    user, liked = max(likes.items(), key=lambda pair: len(pair[1]))
+    assert len(liked) > 1
+    lines = talked.read_lines("personas.jsonl")
+    for line in lines:
+        names = sorted({name for item in liked for name in kinds[item]}) if line["user"] == str(user) else []
+        line.update(tastes=[], dislikes=[f"{name}, such as 'some film'" for name in names])
+
+    RunDir.open(folder).write_lines("personas.jsonl", lines)
+    assert found_by(RunDir.open(folder), "stated taste")[3:] == (1, "pop")
+
+
+def test_an_item_that_the_catalogue_lacks_is_told(finished: RunDir, tmp_path: Path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    pq.write_table(finished.items.slice(0, 10), folder / "items.parquet")
+
+    with pytest.raises(RunError, match=r"names .*, which items\.parquet does not hold; the file is damaged"):
+        review_log(RunDir.open(folder))
