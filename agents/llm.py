@@ -18,6 +18,7 @@ from simenv.errors import SimenvError
 from simenv.options import check_choice, check_number, check_whole, complaint
 from simenv.pages import Page, Reaction
 from simenv.population import AnsweredBy
+from simenv.traits import Traits, traits_of
 
 from .afterwards import think_over
 from .agent import Agent, Anchor, Conduct, Deed, answer_by_hand
@@ -29,7 +30,6 @@ from .prompts import version
 from .shelf import Shelf, texts_of_run
 from .stars import stars_of
 from .tally import Tally
-from .traits import Traits, traits_of
 from .writing import Writer
 
 SHOWS = ("rating", "popularity")

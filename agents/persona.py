@@ -12,9 +12,9 @@ import numpy as np
 from simenv.arrays import FloatArray
 from simenv.dataset import Dataset, disliked_to, liked_from
 from simenv.plain_text import bracketed, one_line, quoted
+from simenv.traits import LEVELS, Traits, traits_of
 
 from .stars import stars_of
-from .traits import LEVELS, Traits, traits_of
 
 VERSION = 4  # of how personas are made: those of another are made anew
 MOST_TASTES, MOST_DISLIKES = 5, 2

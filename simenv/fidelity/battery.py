@@ -12,7 +12,7 @@ from .behaviour import behaviour
 from .bench import Bench, Spent, metered
 from .cues import cues
 from .dose import dose
-from .interference import interference
+from .interference import interference, sessions_a_user
 from .ranking import ranking
 from .ratings import ratings
 from .results import Result, Word, unmeasured, worst
@@ -39,6 +39,7 @@ QUESTIONS = {
     "ranking": "Do they rank policies as held-out rows do?",
     "review": "Do their sessions contradict themselves?",
 }
+MOST_POLICIES = 3  # whose lists users are tried with, where these are not known yet
 LEAST = 10  # users, below which nothing can be told
 Told = Callable[[str, int, int], None]  # which test begins, how many are done, of how many
 
@@ -138,4 +139,5 @@ def answers_a_user(bench: Bench) -> int:
     judged = repeats * -(-40 // bench.page_size) if by_pages else 38
     rated = repeats if by_pages else 2
     lists = (3 if bench.is_brief else 9) + (5 if bench.is_brief else 13) + 4
-    return judged + 3 * rated + lists * repeats * pages + 3 * max(repeats, 2) * pages
+    varied = sessions_a_user(bench, len(bench.lists) or MOST_POLICIES)
+    return judged + 3 * rated + (lists * repeats + varied) * pages

@@ -1,6 +1,7 @@
 """A run's own log as the reviewers read it: what was said of the users holds for the sessions that were ranked."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,14 +10,18 @@ import pyarrow.compute as pc
 from simenv.arrays import FloatArray, IntArray
 from simenv.errors import RunError
 from simenv.eventlog import grade_numbers
+from simenv.intervals import Interval
 from simenv.pages import EMPTY, Grade, Page, Reaction, Turn
 from simenv.rundir import PERSONAS, RunDir
 
-from .bench import Played
-from .results import LIMITS, Result, unmeasured
+from .bench import IN_WORDS, METRICS, Played
+from .interference import ONE_POLICY
+from .results import LIMITS, Cell, Figure, Result, Table, unmeasured
 from .review import reviewed, scale_of
 from .rules import Evidence
+from .spread import spread
 from .statements import Statements
+from .variance import COUNTED, DRAWS, parts_of
 
 
 def review_log(run: RunDir) -> Result:
@@ -29,7 +34,49 @@ def review_log(run: RunDir) -> Result:
         return unmeasured("review", "sessions are missing from the log")
     scale, statements = scale_of(run.events["rating"].to_numpy()), statements_of(run)
     evidence = {label: Evidence(one, scale, statements, keeps_empty=False) for label, one in logs.items()}
-    return reviewed(evidence, users, LIMITS)
+    found = reviewed(evidence, users, LIMITS)
+    figures, table = between_policies(logs, users)
+    return replace(found, figures=(*found.figures, *figures), tables=(*found.tables, table))
+
+
+def between_policies(logs: Mapping[str, Played], users: int) -> tuple[list[Figure], Table]:
+    """Return what of the variance lies between the policies of a run; unmeasured where there is one.
+
+    Policies meet the same users with the same chance, so a user's part holds their chance.
+    """
+    title = "Shares of the variance, between the policies of this run"
+    if len(logs) < 2 or users < 2:
+        return [], Table(title, ("of", ""), (("policy", ONE_POLICY if len(logs) < 2 else "unmeasured: one user"),))
+    values = np.stack([played.metrics.reshape(-1, users, len(METRICS)) for played in logs.values()])
+    rows: list[tuple[Cell, ...]] = []
+    for metric in COUNTED:
+        cells = values[..., METRICS.index(metric)].reshape(len(logs), -1).T  # [users and seeds, policies]
+        policy, persona, _, rest = _shares(cells)
+        rows.append((IN_WORDS[metric], policy, persona, rest))
+    figures = [
+        Figure(
+            f"{IN_WORDS[metric]}: share of policy in all, by the policies of this run", _policy_share(values, metric)
+        )
+        for metric in COUNTED
+    ]
+    return figures, Table(title, ("of", "policy", "persona and their chance", "the rest"), tuple(rows))
+
+
+def _policy_share(values: FloatArray, metric: str) -> Interval:
+    """Return the policies' share, with its interval over users: all seeds of a user are drawn together."""
+    cells = values[..., METRICS.index(metric)].transpose(2, 1, 0)  # [U, seeds, policies]
+
+    def found(weights: FloatArray) -> FloatArray:
+        drawn = (cells[np.repeat(np.arange(len(cells)), weight.astype(int))] for weight in weights)
+        return np.array([_shares(one.reshape(-1, one.shape[2]))[0] for one in drawn])
+
+    return spread(found, len(cells), draws=DRAWS)
+
+
+def _shares(cells: FloatArray) -> FloatArray:
+    """Return the shares of lists, persona, interplay and noise in cells played once with each chance: [N, lists]."""
+    parts = np.array(parts_of(cells[:, :, None]))
+    return np.asarray(parts / max(parts.sum(), 1e-12))
 
 
 def statements_of(run: RunDir) -> Statements:

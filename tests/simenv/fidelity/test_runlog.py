@@ -172,3 +172,35 @@ def test_an_item_that_the_catalogue_lacks_is_told(finished: RunDir, tmp_path: Pa
 
     with pytest.raises(RunError, match=r"names .*, which items\.parquet does not hold; the file is damaged"):
         review_log(RunDir.open(folder))
+
+
+def test_the_variance_between_a_runs_own_policies_stands_beside_the_review(finished: RunDir):
+    found = review_log(finished)
+    (table,) = [table for table in found.tables if "policies of this run" in table.title]
+    said: dict[tuple[str, int, object], list[float]] = {}
+    for row in finished.pages.to_pylist():
+        said.setdefault((row["policy"], row["seed"], row["user_id"]), []).append(row["satisfaction"])
+
+    assert table.heads == ("of", "policy", "persona and their chance", "the rest")
+    # Two-way random effects by hand: a row for each user and seed, a column for each policy.
+    labels, visits = ("random", "pop", "item-knn"), sorted({(seed, user) for _, seed, user in said})
+    cells = np.array([[np.mean(said[label, *visit]) for label in labels] for visit in visits])
+    rows, columns = cells.shape
+    middle = cells.mean()
+    rest = cells - cells.mean(axis=1, keepdims=True) - cells.mean(axis=0) + middle
+    error = (rest**2).sum() / ((rows - 1) * (columns - 1))
+    policy = max(cells.mean(axis=0).var(ddof=1) - error / rows, 0)
+    persona = max(cells.mean(axis=1).var(ddof=1) - error / columns, 0)
+    by_hand = np.array([policy, persona, error]) / (policy + persona + error)
+    assert table.rows[0] == ("satisfaction", *(pytest.approx(one) for one in by_hand.tolist()))
+    shares = {figure.name: figure.value for figure in found.figures}
+    told = shares["satisfaction: share of policy in all, by the policies of this run"]
+    assert told.mean == pytest.approx(by_hand[0])
+    assert told.low <= told.mean <= told.high
+
+
+def test_a_run_of_one_policy_has_no_variance_between_policies(tmp_path: Path, tiny: Callable[..., Scenario]):
+    found = review_log(run(tiny(policies=["pop"]), tmp_path / "run"))
+
+    (table,) = [table for table in found.tables if "policies of this run" in table.title]
+    assert "unmeasured: one policy" in str(table.rows[0][1])

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from simenv.agents.traits import levels, traits_of
 from simenv.catalog import Catalog
 from simenv.dataset import Dataset, Users
 from simenv.films import films_world
 from simenv.interactions import Interactions
 from simenv.splits import leave_one_out
+from simenv.traits import levels, traits_of
 
 
 def by_heart() -> Dataset:
