@@ -22,9 +22,10 @@ from .items import item_name
 from .memory import Memory, Remembered, told
 from .persona import Persona
 from .prompts import filled, prompt
+from .session_lengths import USUAL_PAGES
 from .tally import Tally
 
-AS_USUAL = "tired"  # the cause of an exit that the anchor alone decides
+AS_USUAL = "called away"  # the cause of an exit that the anchor alone decides: the usual length is reached
 NEUTRAL = 5.0  # satisfaction where no answer could be read
 MOST_FEELING = 80  # characters of a feeling that are remembered
 LIKED_FROM, DISLIKED_TO = 4, 2  # of 5
@@ -73,7 +74,7 @@ class Anchor:
     """How far an agent's own history speaks beside the model; weight 0 is the model alone."""
 
     weight: float = 0.0
-    usual_pages: float = 5.0  # of a session, where nothing is left to the model
+    usual_pages: float = USUAL_PAGES  # of this user's sessions, where nothing is left to the model
 
     def __post_init__(self) -> None:
         check_number(least=0, most=1, anchor=self.weight)

@@ -16,7 +16,6 @@ from simenv.arrays import BitArray, FloatArray, IntArray
 from simenv.chance import stream
 from simenv.dataset import Dataset, liked_from
 from simenv.errors import DataError
-from simenv.interactions import NO_TIME
 from simenv.judgement import Judgement
 from simenv.pages import Grade
 from simenv.products import product
@@ -26,11 +25,10 @@ from simenv.training import Epoch, Training
 from .browsing import Browsing, Habits, Minds, fitted, habits_of, usual_worth
 from .choosing import LAST, LUKEWARM, Leanings, learn_leanings
 from .rating import LOGISTIC, Ratings, learn_ratings, level_users
+from .session_lengths import session_lengths
 
 CALIBRATION_ROWS = 100_000
 MEETING = 0.5  # power of an item's fame by which it is met oftener; declared, for what was met and left no log tells
-BREAK = 3600  # seconds without a choice that end a session
-SHRINK = 3.0  # sessions' worth of doubt about how long a user's are
 
 
 class ChoicePopulation:
@@ -192,18 +190,6 @@ def logistic(inputs: FloatArray, wanted: FloatArray, worth: FloatArray, *, ridge
 
 
 def _patience(dataset: Dataset) -> FloatArray:
-    """Return how long each user's sessions are, on a log scale: 0 in the middle, 1 a spread above.
-
-    A session is told by the times of choices. Where these are not known, or sessions do not differ, the length of
-    the history stands for it.
-    """
-    log, counts = dataset.interactions, np.diff(dataset.starts)
-    size = np.log1p(counts)
-    if len(log) and (log.times != NO_TIME).all():
-        begins = np.append(True, (log.users[1:] != log.users[:-1]) | (np.diff(log.times) > BREAK))
-        number = np.cumsum(begins) - 1
-        owner, length = log.users[begins], np.log(np.bincount(number))
-        if length.std() > 0.25:
-            sessions = np.bincount(owner, minlength=len(counts))
-            size = (np.bincount(owner, length, len(counts)) + SHRINK * length.mean()) / (sessions + SHRINK)
+    """Return how long each user's sessions are, on a log scale: 0 in the middle, 1 a spread above."""
+    size = session_lengths(dataset).log
     return ((size - size.mean()) / max(float(size.std()), 1e-9)).clip(-2, 2).astype(np.float32)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from .meaning import Meanings, WordWeights
 from .memory import Memory, Remembering
 from .persona import VERSION, Persona, compose, persona_of
 from .prompts import version
+from .session_lengths import usual_pages as usual_pages_of
 from .shelf import Shelf, texts_of_run
 from .stars import stars_of
 from .tally import Tally
@@ -44,7 +46,7 @@ class LLMPopulation:
         model: str | Mapping[str, Any] | ChatModel = "scripted",
         show: Sequence[str] = ("rating",),
         anchor: float = 0.0,
-        usual_pages: float = 5.0,
+        usual_pages: float | None = None,
         memory: Mapping[str, float] | None = None,
         calls: int = 1,
         personas: Literal["composed", "written"] = "composed",
@@ -71,7 +73,9 @@ class LLMPopulation:
         self.most_failed = most_failed
         self.show = tuple(show)
         self.personas, self.item_texts, self.afterwards = personas, item_texts, tuple(afterwards)
-        self.conduct = Conduct(Anchor(anchor, usual_pages), calls, "users" in afterwards)
+        told = Anchor(anchor) if usual_pages is None else Anchor(anchor, usual_pages)
+        self.conduct = Conduct(told, calls, "users" in afterwards)
+        self.usual_pages = usual_pages
         self.tally = Tally(most_failed)
         self.encoder = open_encoder(encoder, self.tally, answers)
         self._personas: dict[int, Persona] = {}
@@ -88,6 +92,7 @@ class LLMPopulation:
         texts = {} if written or described else texts_of_run(self.item_texts, dataset)
         self.shelf = Shelf(dataset, self.show, self.writer if written else None, texts)
         self.stars = stars_of(dataset)
+        self._usual = usual_pages_of(dataset) if self.usual_pages is None else None
         self._personas, self._read = {}, {}
 
     @property
@@ -124,6 +129,12 @@ class LLMPopulation:
         if user not in self._personas:
             (self._personas[user],) = compose(self.dataset, [user], self.traits)
         return self._personas[user]
+
+    def conduct_of(self, user: int) -> Conduct:
+        """Return how a user goes about a session: as long as their own history has it, unless a length was told."""
+        if self._usual is None:
+            return self.conduct
+        return replace(self.conduct, anchor=Anchor(self.conduct.anchor.weight, float(self._usual[user])))
 
     def introduce(self, users: Sequence[int], known: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
         """Make these users' personas, where need be by the model; return them as JSON holds them.
@@ -214,7 +225,8 @@ class Conversations:
             population.introduce(users.tolist())
         for seat, user, bits in zip(seats.tolist(), users.tolist(), luck, strict=True):
             memory = Memory(population.rules, population.meanings)
-            self.agents[seat] = Agent(population.persona(user), memory, bits, population.tally, population.conduct)
+            conduct = population.conduct_of(user)
+            self.agents[seat] = Agent(population.persona(user), memory, bits, population.tally, conduct)
 
     def begin(self, page: Page) -> None:
         """Let the users in these seats look at the page, each on his own."""

@@ -14,12 +14,14 @@ from simenv.agents.meaning import Meanings, WordWeights
 from simenv.agents.memory import Memory, Remembering
 from simenv.agents.persona import Persona, compose, persona_of
 from simenv.agents.prompts import prompt, version
+from simenv.agents.session_lengths import usual_pages
 from simenv.agents.tally import Tally
 from simenv.chat.model import Answer, Question
 from simenv.chat.scripted import Scripted
 from simenv.dataset import Dataset
 from simenv.errors import SimenvError
 from simenv.films import films_world
+from simenv.interactions import NO_TIME, Interactions
 from simenv.loop import PageLoop, luck_of
 from simenv.pages import Grade, Page
 from simenv.play import play
@@ -230,6 +232,78 @@ def test_the_anchor_draws_exits_to_the_usual_length():
 
     assert pages(1.0) == 1
     assert 2 < pages(3.0) < 4.5
+
+
+def timed(sessions: Mapping[int, tuple[int, int]], known: bool = True) -> Dataset:
+    """Return the films' log in which each user has so many sessions of so many choices."""
+    world = films_world(users=40, items=80).dataset
+    users, items, times = [], [], []
+    for user, (count, length) in sessions.items():
+        for number in range(count * length):
+            users.append(user)
+            items.append(number % 80)
+            times.append(number // length * 86_400 + number % length * 60 if known else NO_TIME)
+    log, _ = Interactions.sort(
+        *(np.array(column) for column in (users, items)),
+        np.full(len(users), 4.0),
+        np.array(times),
+        order=np.arange(len(users)),
+    )
+    return replace(world, interactions=log)
+
+
+def test_usual_pages_follow_each_users_own_sessions_and_the_mean_user_has_five():
+    sessions = {user: (20, 2 if user % 2 else 10) for user in range(40)}
+    short, long = usual_pages(timed(sessions))[[1, 0]]
+    everybody = usual_pages(timed(sessions))
+
+    assert everybody.mean() == pytest.approx(5.0)
+    # By hand: log-lengths drawn to the mean of all sessions by three sessions' worth of doubt.
+    middle = (np.log(2) + np.log(10)) / 2
+    shrunk = [np.exp((20 * np.log(length) + 3 * middle) / 23) for length in (2, 10)]
+    assert long / short == pytest.approx(shrunk[1] / shrunk[0])
+
+
+def test_without_times_half_of_the_historys_log_length_stands_for_it():
+    history = {user: (1, 8 if user % 2 else 35) for user in range(40)}
+    found = usual_pages(timed(history, known=False))
+
+    assert found.mean() == pytest.approx(5.0)
+    assert found[0] / found[1] == pytest.approx(2.0)  # the root of 36 over 9
+
+
+def test_who_has_no_history_has_the_mean_and_nobody_less_than_a_page():
+    history = {user: (1, 1 if user % 2 else 2000) for user in range(39)}
+    found = usual_pages(timed(history, known=False))
+
+    assert found[39] == 5.0
+    assert found.min() == 1.0
+    assert found[:39].mean() == pytest.approx(5.0)
+
+
+def test_anchored_users_leave_by_their_own_history_unless_a_length_is_told():
+    def pages(told: Mapping[str, float]) -> list[float]:
+        population = LLMPopulation(model=Heard(stays), anchor=1.0, **told)
+        dataset = timed({user: (20, 2 if user % 2 else 10) for user in range(40)})
+        population.fit(dataset)
+        means = []
+        for parity in (1, 0):
+            users = np.arange(parity, 40, 2)
+            loop, count = PageLoop(dataset, population, page_size=1, max_pages=40), 0
+            loop.enter(users, 0)
+            seats = np.arange(len(users))
+            while len(seats):
+                shown = np.full((len(seats), 1), int(loop.number.max()))
+                turn = loop.turn(shown, seats)
+                count += len(seats)
+                seats = seats[~(turn.reaction.exits | turn.truncated)]
+            means.append(count / len(users))
+        return means
+
+    short, long = pages({})
+    assert long > 2 * short
+    alike = pages({"usual_pages": 3.0})
+    assert 0.5 < alike[0] / alike[1] < 2
 
 
 def test_whoever_leaves_is_asked_what_it_was_like():
