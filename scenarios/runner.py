@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from simenv.arrays import IntArray
 from simenv.chat.opening import Answers
+from simenv.chat.record import unanswered_in
 from simenv.errors import BudgetSpent, PopulationError, RunError, blame
 from simenv.loop import PageLoop
 from simenv.metrics import measure
@@ -31,6 +33,9 @@ from .stage import Stage, set_stage
 from .steps import Step, Watcher
 
 LOG = logging.getLogger(__name__)
+IN_SESSIONS = ("page", "parting", "reflection", "interview")  # kinds of questions whose readings stand in the log
+AFTERWARDS = ("afterwards", "by hand")  # kinds on which no session depends
+AGAIN = "once the endpoint is mended, the same command with --resume asks these questions again"
 
 
 def run(
@@ -45,11 +50,12 @@ def run(
 ) -> RunDir:
     """Run a scenario into a folder and return the run; what a resumed run has finished is not done again.
 
-    With the folder of a run to `replay` language models are not asked: all answers come from its record. Policies that
-    were fitted to the same rows before are taken from the cache, unless `fresh` ones are wanted.
+    Unless it was complete, a resumed run asks again what got no answer that could be read, and its budget goes on
+    where it stopped. With the folder of a run to `replay` language models are not asked: all answers come from its
+    record. Policies that were fitted to the same rows before are taken from the cache, unless `fresh` ones are wanted.
     """
     stage = set_stage(scenario)
-    answers = answers_of(folder, replay)
+    answers = answers_of(folder, replay, goes_on=resume)
     cast = _Cast(stage, answers, fresh, watch)
     answers.check()
     result = _open_folder(stage, cast.users, folder, resume, command)
@@ -65,7 +71,8 @@ def run(
             seconds=cast.seconds,
         )
         if isinstance(error, PopulationError):
-            raise PopulationError(f"population '{scenario.population.name}': {error}") from error
+            again = f"; {AGAIN}" if replay is None and unanswered_in(folder / ANSWERS) else ""
+            raise PopulationError(f"population '{scenario.population.name}': {error}{again}") from error
         raise
     finally:
         if isinstance(cast.users, Closing):
@@ -85,16 +92,16 @@ def run(
     if too_many:
         raise PopulationError(
             f"population '{scenario.population.name}': {failed} of {asked} questions got no answer that could be read,"
-            f" and most_failed is {most:g}; {folder} is marked failed"
+            f" and most_failed is {most:g}; {folder} is marked failed{'' if replay else f'; {AGAIN}'}"
         )
     return RunDir.open(folder)
 
 
-def answers_of(folder: Path, replay: Path | None) -> Answers:
+def answers_of(folder: Path, replay: Path | None, *, goes_on: bool = False) -> Answers:
     """Return where a run's language models find their answers: in its own record, or in that of one to replay."""
     if replay is not None and not (replay / ANSWERS).is_file():
         raise RunError(f"{replay}: no answers of language models were recorded here ({ANSWERS})")
-    return Answers((replay or folder) / ANSWERS, replay is not None)
+    return Answers((replay or folder) / ANSWERS, replay is not None, goes_on)
 
 
 def rescore(result: RunDir) -> None:
@@ -109,7 +116,7 @@ def rescore(result: RunDir) -> None:
 
 
 def _open_folder(stage: Stage, population: Population, folder: Path, resume: bool, command: str) -> RunDir:
-    result = RunDir(folder)
+    result, ended = RunDir(folder), True
     manifest = make_manifest(stage, population, command)
     if (folder / "manifest.json").exists():
         if not resume:
@@ -118,13 +125,42 @@ def _open_folder(stage: Stage, population: Population, folder: Path, resume: boo
             )
         check_same(result.manifest, manifest, folder)
         manifest["seconds"] = result.manifest.get("seconds", {})
+        ended = result.manifest.get("status") == "complete"
     elif folder.exists() and (not folder.is_dir() or any(map(_matters, folder.iterdir()))):
         raise RunError(f"{folder}: not empty and not a run; choose another --out")
     # The manifest first: whatever a crash leaves, the folder is known for this run's.
     result.write_json("manifest.json", manifest)
     result.write_text("scenario.yaml", stage.scenario.text())
     result.write_world(stage.split.train)
+    if not ended:
+        _reopen(result)
     return RunDir(folder)
+
+
+def _reopen(result: RunDir) -> None:
+    """Take out of the log what was played without an answer that could be read, so that it is asked for again.
+
+    What users remember, and what is said of items, stands in all prompts: where that is missing all is played again,
+    from the record as far as questions stay the same.
+    """
+    unread = unanswered_in(result.folder / ANSWERS)
+    if not unread:
+        return
+    everything = not set(unread) <= {*IN_SESSIONS, *AFTERWARDS}
+    count = result.log.drop(lambda pages: everything or _any_failed(pages))
+    if "persona" in unread:
+        result.write_lines(PERSONAS, [row for row in result.read_lines(PERSONAS) if row.get("read") != "failed"])
+    LOG.warning(
+        "%s: %d questions got no answer that could be read and are asked again; %d sessions are played again with them",
+        result.folder,
+        sum(unread.values()),
+        count,
+    )
+
+
+def _any_failed(pages: pa.Table) -> bool:
+    """Return whether a question of these pages got no answer that could be read."""
+    return "asked" in pages.column_names and bool(pc.any(pc.match_substring(pages["asked"], '"failed"')).as_py())
 
 
 def _matters(path: Path) -> bool:

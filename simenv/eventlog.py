@@ -8,7 +8,7 @@ move: users whose pages stand are finished, and whatever a crash left half-done 
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,18 @@ class EventLog:
         pages = [_page_table(policy, seed, dataset, told[seed]) for seed in sorted(told)]
         _write_part(self.folder / "events" / name, pa.concat_tables(events))
         _write_part(self.folder / "pages" / name, pa.concat_tables(pages))
+
+    def drop(self, unwanted: Callable[[pa.Table], bool]) -> int:
+        """Take out the parts whose pages are unwanted, to be played again; return how many sessions they held."""
+        count = 0
+        for part in self._finished_parts():
+            with self._blaming("pages"):
+                pages = pq.read_table(self.folder / "pages" / part)
+            if unwanted(pages):
+                count += pages.group_by(["seed", "user_id"]).aggregate([]).num_rows
+                (self.folder / "pages" / part).unlink()  # first: without its pages a part is none
+                (self.folder / "events" / part).unlink(missing_ok=True)
+        return count
 
     def finished(self, policy: str, seed: int) -> set[object]:
         """Return the ids of the users whose sessions under this policy and seed are in the log."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 from json_repair import repair_json
 from pydantic import BaseModel, ValidationError
@@ -55,6 +55,15 @@ class Typed(Generic[Form]):
     settle: Callable[[Sequence[Chances | None]], Form | None]
 
 
+@runtime_checkable
+class Marking(Protocol):
+    """A model that keeps its answers, and wants to hear which of them nothing could be made of."""
+
+    def mark_unread(self, question: Question, unread: bool = True) -> None:
+        """Note that the answer to this question could not be read, or that its repair could."""
+        ...
+
+
 async def ask(
     model: ChatModel,
     question: Question,
@@ -66,21 +75,33 @@ async def ask(
 
     `check` complains in words of a value that has the form but makes no sense. The model gets one turn to repair what
     was wrong; who answers decisions gets none, for there is nothing to read wrongly. Only what no question could get
-    past is raised: a dead end, or a spent budget.
+    past is raised: a dead end, or a spent budget. A model that keeps its answers hears which could not be read.
     """
     decisions = question.decisions if typed is None else typed.decisions
     if question.schema is None or decisions is not question.decisions:
         question = replace(question, schema=question.schema or schema_of(form), decisions=decisions)
     spent: list[Answer] = []
+    keeps = model if isinstance(model, Marking) else None
     try:
         spent.append(await model.ask(question))
         if typed is not None and (chances := heard(spent[0].text, decisions)) is not None:
-            return _settled(typed, chances, spent)
+            outcome = _settled(typed, chances, spent)
+            if outcome.value is None and keeps:
+                keeps.mark_unread(question)
+            return outcome
         reading = read(spent[0].text, form, check, spent[0].cut)
         if reading.value is not None:
             return _outcome(reading, "mended" if reading.mended else "plain", spent)
-        spent.append(await model.ask(_again(question, spent[0].text, reading.complaint or "")))
+        if keeps:  # at once: a process that dies now leaves nothing behind that looks read
+            keeps.mark_unread(question)
+        again = _again(question, spent[0].text, reading.complaint or "")
+        spent.append(await model.ask(again))
         reading = read(spent[1].text, form, check, spent[1].cut)
+        if keeps:
+            if reading.value is None:
+                keeps.mark_unread(again)
+            else:
+                keeps.mark_unread(question, unread=False)
         return _outcome(reading, "failed" if reading.value is None else "repaired", spent)
     except DeadEnd:
         raise

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 
+NEVER_SENT = ("ConnectError", "ConnectTimeout")  # of httpx or httpx2, by the version of the client
+
+
 class Compatible(Endpoint["AsyncOpenAI"]):
     """A model behind an endpoint, asked by the openai client; the same answers as Direct, for ten times the CPU."""
 
@@ -63,7 +66,8 @@ class Compatible(Endpoint["AsyncOpenAI"]):
         except APITimeoutError:
             trouble = f"was silent for {self.timeout:g} seconds"
         except APIConnectionError as error:
-            kind = Unreachable
+            if type(error.__cause__).__name__ in NEVER_SENT:
+                kind = Unreachable
             trouble = f"cannot be reached, or broke off ({type(error.__cause__).__name__}); is it running?"
         except OpenAIError as error:
             trouble = f"broke off ({type(error).__name__})"

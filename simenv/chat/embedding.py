@@ -2,7 +2,6 @@
 
 import binascii
 import json
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from simenv.errors import ScenarioError
 
+from .budget import bytes_of
 from .direct import Direct
 from .endpoint import Reply
 from .faults import Passing
@@ -44,10 +44,10 @@ class Embedding(Direct):
     async def ask(self, question: Question) -> Answer:
         """Return the vector of a text, packed."""
         line = self._line()
-        async with line.slots:
-            started = time.perf_counter()
-            reply = await self._exchange(line.client, "POST", "/embeddings", self._body(question.messages[0].text))
-            seconds = time.perf_counter() - started
+        body = self._body(question.messages[0].text)
+        reply, seconds = await self._send(
+            line, question, bytes_of(question), lambda: self._exchange(line.client, "POST", "/embeddings", body)
+        )
         if reply.status != 200:
             raise await self._fault(line, reply, self.offers)
         return _answer(self._key.hide(reply.body), seconds)

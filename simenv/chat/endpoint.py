@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -16,13 +16,14 @@ from simenv.options import check_number, check_whole
 from simenv.plain_text import without_secret_path
 
 from .bodies import Bodies
+from .budget import Budget, bytes_of, bytes_of_decisions
 from .decisions import decided, heard, parts
 from .decisions import probe as probe_decisions
 from .faults import DeadEnd, Passing, Refused, Unreachable
 from .finding import Finding
 from .key import VARIABLE, Key
 from .model import Answer, Question
-from .replies import AGAIN, answer_of, complaint, fault_of, models_of
+from .replies import AGAIN, answer_of, complaint, fault_of, models_of, said_in, usage_of
 from .ways import Way, obeyed, probe
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Endpoint(ABC, Generic[Client]):
         self.base_url = _address(base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1")
         self._bodies = Bodies(model, self.temperature, seed, self.extra)
         self._key = Key()
+        self._budget = Budget()  # without an end, unless one is told
         self._held: Line[Client] | None = None
         self._told: set[str] = set()  # of trouble on the way
 
@@ -176,6 +178,7 @@ class Endpoint(ABC, Generic[Client]):
                 if self.ways == (Way.DECISIONS,):
                     return  # whoever only decides need not chat
                 reply = await self._knock(line.client)
+                self._budget.note("check", *(usage_of(reply.body) or (0, 0)))
                 if reply.status == 200:
                     return
                 fault = await self._fault(line, replace(reply, body=self._key.hide(reply.body)), self.offers)
@@ -197,11 +200,39 @@ class Endpoint(ABC, Generic[Client]):
             self._decides.forget()
         return self._held
 
-    async def _ask(self, line: Line[Client], question: Question, way: Way | None) -> Answer:
-        async with line.slots:
-            started, limit = time.perf_counter(), self._bodies.limit
-            reply = await self._post(line.client, question, way)
+    def meter(self, budget: Budget) -> bool:
+        """Count all requests in this budget."""
+        self._budget = budget
+        return True
+
+    async def _send(
+        self, line: Line[Client], question: Question, size: int, post: Callable[[], Awaitable[Reply]]
+    ) -> tuple[Reply, float]:
+        """Send a request of so many bytes, once the budget and a slot allow; count what it cost.
+
+        A reply that is no answer may have cost as much as one: its usage counts wherever it tells any.
+        """
+        async with self._budget.request(question.kind, size, question.most_tokens, line.slots) as request:
+            started = time.perf_counter()
+            try:
+                reply = await post()
+            except Unreachable:
+                request.take(0, 0)
+                raise
             seconds = time.perf_counter() - started
+            if (told := usage_of(reply.body)) is not None:
+                request.take(*told)
+            elif reply.status == 200:
+                request.guess(said_in(reply.body))
+            else:
+                request.take(0, 0)
+        return reply, seconds
+
+    async def _ask(self, line: Line[Client], question: Question, way: Way | None) -> Answer:
+        limit = self._bodies.limit
+        reply, seconds = await self._send(
+            line, question, bytes_of(question), lambda: self._post(line.client, question, way)
+        )
         if reply.status == 200:
             return answer_of(self._key.hide(reply.body), seconds)
         if limit == "max_tokens" and b"max_completion_tokens" in reply.body:
@@ -219,8 +250,8 @@ class Endpoint(ABC, Generic[Client]):
         return decided(bodies, question.decisions, time.perf_counter() - started)
 
     async def _decide_part(self, line: Line[Client], question: Question, part: int) -> Reply:
-        async with line.slots:
-            reply = await self._post_decisions(line.client, question, part)
+        size = bytes_of_decisions(question, part)
+        reply, _ = await self._send(line, question, size, lambda: self._post_decisions(line.client, question, part))
         return replace(reply, body=self._key.hide(reply.body))
 
     async def _fault(self, line: Line[Client], reply: Reply, what: str = "chat completions") -> ChatError:

@@ -13,9 +13,10 @@ from .budget import Budget, Budgeted, Prices
 from .crowd import Crowd
 from .faults import DeadEnd
 from .model import ChatModel
-from .record import Record, Recorded, answers_in
+from .record import Keys, Record, Recorded, answers_in
 from .retries import Retried
 from .scripted import Scripted
+from .spending import Ledger
 
 LOG = logging.getLogger(__name__)
 EXAMPLES = {"budget": "tokens: 1000000", "prices": "tokens_in: 0.5, tokens_out: 1.5"}
@@ -36,7 +37,9 @@ class Answers:
 
     path: Path | None = None  # None: nowhere
     replay: bool = False
+    goes_on: bool = False  # whether budgets begin with what is spent already: the run in that folder is resumed
     recorded: list[ChatModel] = field(default_factory=list)  # every model opened, without what stands around it
+    budgets: dict[object, Budget] = field(default_factory=dict)  # equal models with equal limits share one
 
     def check(self) -> None:
         """Say at once that an endpoint is not there or takes no key, or that nothing asks what is to be replayed.
@@ -129,13 +132,19 @@ def _within(
     for name, one in (("budget", budget), ("prices", prices)):
         if not isinstance(one, Mapping | None):
             raise SimenvError(f"{name} is {one!r}; it must be a mapping, such as {name}: {{{EXAMPLES[name]}}}")
-    limits = Budget(**(budget or {}), prices=None if prices is None else Prices(**prices))
-    found = Budgeted(model, limits)
-    if answers is not None:
-        answers.recorded.append(bare)
+    limits = Budget(**(budget or {}), prices=None if prices is None else Prices(**prices))  # refused where it is wrong
     if answers is None or answers.path is None:
-        return found
-    return Recorded(found, Record(answers.path), answers.replay)
+        if answers is not None:
+            answers.recorded.append(bare)
+        return Budgeted(model, limits)
+    record = Record(answers.path)
+    mark = Keys(bare.settings).mark
+    shared = mark, tuple(sorted((budget or {}).items())), tuple(sorted((prices or {}).items()))
+    if shared not in answers.budgets:
+        ledger = None if answers.replay else Ledger(Record(answers.path), mark)
+        answers.budgets[shared] = Budget(**(budget or {}), prices=limits.prices, ledger=ledger, goes_on=answers.goes_on)
+    answers.recorded.append(bare)
+    return Recorded(Budgeted(model, answers.budgets[shared]), record, answers.replay)
 
 
 def open_embedding(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,6 +13,7 @@ from simenv.errors import ChatError
 from .faults import DeadEnd, Passing, Refused
 from .model import Answer
 
+SIDES = ((b"prompt", b"input"), (b"completion", b"output"))  # of usage, by their names in one API or another
 AGAIN = frozenset({408, 409, 425, 429})  # worth asking again, as is whatever begins with 5
 
 
@@ -34,6 +36,24 @@ def tokens(usage: Mapping[str, Any], name: str) -> int:
     """Return a count of tokens, 0 where none is told that could be one."""
     told = usage.get(name)
     return told if isinstance(told, int) and 0 <= told < 2**31 else 0
+
+
+USAGE = re.compile(rb'"(prompt|input|completion|output)_tokens"\s*:\s*(\d{1,10})\b')
+
+
+def usage_of(body: bytes) -> tuple[int, int] | None:
+    """Return the tokens in and out that a body tells of, whole or broken; None where it tells none."""
+    told = {name: int(count) for name, count in USAGE.findall(body)}
+    tokens_in, tokens_out = (told.get(one, told.get(other, 0)) for one, other in SIDES)
+    return (tokens_in, tokens_out) if (tokens_in or tokens_out) and max(tokens_in, tokens_out) < 2**31 else None
+
+
+def said_in(body: bytes) -> bytes:
+    """Return what a model says in a body, or all of it where that cannot be read: so much it wrote at the most."""
+    try:
+        return _text(json.loads(body)["choices"][0]["message"]).encode("utf-8", "replace")
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return body
 
 
 def _text(message: Mapping[str, Any]) -> str:

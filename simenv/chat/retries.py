@@ -7,6 +7,7 @@ from typing import Any
 
 from simenv.options import check_whole
 
+from .budget import Budget, Metered
 from .faults import Passing
 from .model import Answer, ChatModel, Question
 
@@ -29,6 +30,10 @@ class Retried:
     def settings(self) -> Mapping[str, Any]:
         """Return those of the model: asking again changes no answer."""
         return self.model.settings
+
+    def meter(self, budget: Budget) -> bool:
+        """Count the model's requests in a budget, if it knows them: each attempt may cost."""
+        return isinstance(self.model, Metered) and self.model.meter(budget)
 
     async def ask(self, question: Question) -> Answer:
         """Return the answer of the first attempt that gets one, or raise what stood in the way of the last."""

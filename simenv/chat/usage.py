@@ -8,14 +8,19 @@ from pathlib import Path
 
 LOG = logging.getLogger(__name__)
 COUNT = "SELECT kind, count(*), sum(failed), sum(tokens_in), sum(tokens_out) FROM answers GROUP BY kind ORDER BY kind"
+KNOWS = "SELECT 1 FROM sqlite_schema WHERE name = 'spending'"  # records of version 1 know answers alone
+SPENT = "SELECT kind, count(*), sum(tokens_in), sum(tokens_out) FROM spending GROUP BY kind ORDER BY kind"
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the questions of one kind took; a repair is a call of its own."""
+    """What the questions of one kind took; a repair is a question of its own.
 
-    calls: int
-    failed: int  # calls without an answer
+    Tokens are those of every request: of attempts that failed and of answers that could not be read, too.
+    """
+
+    calls: int  # questions; of what is no question on record, such as a probe, requests
+    failed: int  # questions without an answer
     tokens_in: int
     tokens_out: int
 
@@ -29,7 +34,12 @@ def usage(path: Path) -> dict[str, Usage]:
     address = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if whole else ''}"
     try:
         with closing(sqlite3.connect(address, uri=True)) as connection:
-            return {kind: Usage(*map(int, counts)) for kind, *counts in connection.execute(COUNT)}
+            found = {kind: Usage(*map(int, counts)) for kind, *counts in connection.execute(COUNT)}
+            if connection.execute(KNOWS).fetchone():
+                for kind, requests, *tokens in connection.execute(SPENT):
+                    asked = found.get(kind, Usage(requests, 0, 0, 0))
+                    found[kind] = Usage(asked.calls, asked.failed, *map(int, tokens))
+            return dict(sorted(found.items()))
     except sqlite3.Error as error:
         LOG.warning("%s: the record of answers cannot be read: %s", path, error)
         return {}

@@ -95,6 +95,8 @@ class ScriptedServer:
         self.wants_key = False  # even to list its models
         self.delay = 0.0  # seconds
         self.bodies: list[bytes] = []  # as they came
+        self.by_length = False  # whether an answer costs by the length of what was asked
+        self.billed, self.bills = [0, 0], 0  # tokens in and out of those that did, and how many these were
         self.headers: list[dict[str, str]] = []
         self.in_flight = self.most_in_flight = 0
         self._ready = threading.Event()
@@ -186,18 +188,28 @@ class ScriptedServer:
             if way in body:
                 return problem(status, f"{way} is not supported")
         if "input" in body and "questions" not in body:
-            return web.json_response(self.embeds(body))
+            return self._billed(body, self.embeds(body))
         if "questions" in body:
             assert self.decides is not None
-            return web.json_response(self.decides(body))
+            return self._billed(body, self.decides(body))
         seen = {
             key: value for key, value in body.items() if key in self.takes or key not in ("response_format", "tools")
         }
         text = self.answer(seen)
         if "tools" in seen:
             call = {"id": "1", "type": "function", "function": {"name": "answer", "arguments": text}}
-            return web.json_response(completion(None, "tool_calls", tool_calls=[call]))
-        return web.json_response(completion(text))
+            return self._billed(body, completion(None, "tool_calls", tool_calls=[call]))
+        return self._billed(body, completion(text))
+
+    def _billed(self, body: Body, told: Body) -> web.Response:
+        """Return what is told, with what it costs where that goes by length."""
+        if self.by_length:
+            names = ("input_tokens", "output_tokens") if "questions" in body else ("prompt_tokens", "completion_tokens")
+            tokens = len(json.dumps(body)) // 5, 3 + len(json.dumps(told)) // 50
+            told["usage"] = dict(zip(names, tokens, strict=True))
+            self.billed = [sum(both) for both in zip(self.billed, tokens, strict=True)]
+            self.bills += 1
+        return web.json_response(told)
 
 
 def problem(status: int, message: str, **headers: str) -> web.Response:

@@ -7,14 +7,17 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from simenv.chat.faults import DeadEnd, Passing
+from simenv.chat.faults import DeadEnd, Passing, Refused
 from simenv.chat.model import Answer, Message, Question
 from simenv.chat.record import Keys, Record, Recorded
+from simenv.chat.spending import Ledger, Spent
+from simenv.chat.usage import Usage, usage
 from simenv.errors import RunError
 
 WRITER = """
@@ -228,6 +231,60 @@ def test_another_database_is_left_alone(tmp_path: Path):
 def test_a_folder_is_no_record(tmp_path: Path):
     with pytest.raises(RunError, match="cannot be used"):
         Record(tmp_path).get(b"k")
+
+
+VERSION_1 = """
+CREATE TABLE answers (
+    key BLOB PRIMARY KEY, kind TEXT NOT NULL, answer TEXT NOT NULL, failed INTEGER NOT NULL, cut INTEGER NOT NULL,
+    tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, seconds REAL NOT NULL, time REAL NOT NULL
+);
+INSERT INTO answers VALUES (x'6b', 'page', 'Blue.', 0, 0, 100, 10, 0.5, 1.0);
+INSERT INTO answers VALUES (x'6c', 'page', 'no', 1, 0, 0, 0, 0.0, 2.0);
+PRAGMA application_id = 0x53494D45;
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_record_of_the_first_version_keeps_its_answers_and_what_they_took(tmp_path: Path):
+    path = tmp_path / "answers.db"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(VERSION_1)
+    assert usage(path)["page"].tokens_in == 100
+
+    record = Record(path)
+
+    assert record.get(b"k") == Answer("Blue.", 100, 10, 0.5)
+    assert isinstance(record.get(b"l"), Refused)
+    assert record.unanswered() == {"page": 1}
+    assert Ledger(record, "any model").before() == Spent(100, 10)
+    record.put(b"m", "page", Answer("Red."))
+    assert usage(path)["page"] == Usage(3, 1, 100, 10)
+
+
+def test_a_record_of_a_later_version_is_left_alone(record: Record):
+    record.put(b"k", "page", Answer("x"))
+    record.close()
+    with closing(sqlite3.connect(record.path)) as later:
+        later.execute("PRAGMA user_version = 3")
+    with pytest.raises(RunError, match="not a record of answers of this version"):
+        record.get(b"k")
+
+
+def test_what_could_not_be_read_is_asked_again_in_another_process_alone(
+    server: Any, direct: Callable[..., Any], question: Callable[..., Any], record: Record
+):
+    """In one process equal questions come to the same, whoever asks first; a replay tells what was told."""
+    server.answer = lambda _: f"No {len(server.bodies)}"
+    first = Recorded(direct(), record)
+    (babble,) = told(first, question())
+    first.mark_unread(question())
+    assert told(first, question()) == [babble]
+
+    assert told(Recorded(direct(), record, replay=True), question()) == [babble]
+    (anew,) = told(Recorded(direct(), record), question())
+    assert (babble.text, anew.text) == ("No 1", "No 2")
+    assert told(Recorded(direct(), record), question()) == [anew]
+    assert len(server.bodies) == 2
 
 
 def test_two_records_may_write_to_one_file(tmp_path: Path):
