@@ -20,6 +20,7 @@ from simenv.rundir import RunDir
 from .discretion import discreet
 from .numbers import interval, number, p_value, signed
 from .standings import CERTAIN, MAIN
+from .terminal import short_labels
 from .verdict import Note, status, trust
 
 RESULTS = ("seconds", "command", "status", "fidelity", "question", "empty_places", "policies", "readings", "ways")
@@ -118,11 +119,14 @@ def comparison_table(comparison: RunComparison, width: int | None = None) -> Tab
     wide = (Console().width if width is None else width) >= WIDE
     headings = ["policy", "metric", *comparison.names, "difference", "95 % interval", "corrected p"]
     shown = [place for place in range(len(headings)) if wide or place not in (2, 3)]
+    policies = short_labels([change.policy for change in comparison.changes])
+    runs = short_labels(comparison.names)
+    headings[2:4] = [runs[name] for name in comparison.names]
     for place in shown:
         words = headings[place] if wide else headings[place].removesuffix("erence").removeprefix("corrected ")
-        table.add_column(Text(words), justify="left" if place < 2 else "right", no_wrap=True, overflow="ellipsis")
+        table.add_column(Text(words), justify="left" if place < 2 else "right", no_wrap=True)
     for change in comparison.changes:
-        cells = _cells(change)
+        cells = [policies[change.policy], *_cells(change)[1:]]
         table.add_row(*(Text(cells[place]) for place in shown), style="bold" if change.holds else "")
     return table
 

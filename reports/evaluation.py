@@ -21,7 +21,7 @@ from .report import page
 from .standings import CHANCE, Estimate, Pair, Standings, standings_of
 from .svg import Figure
 from .tables import Group, data_words, glossary, group_of, pair_rows, policy_facts
-from .terminal import LABEL, cells
+from .terminal import LABEL, cells, short_labels
 from .verdict import Note, names, sentence_of
 
 RESULT = "evaluation.json"
@@ -144,7 +144,8 @@ def _tables(stands: Standings, width: int) -> list[Table]:
 def _differences(pairs: Sequence[Pair]) -> Table:
     """Return the others' differences from the best on the main metric."""
     table = Table(box=None, padding=(0, 1))
-    table.add_column("policy", overflow="ellipsis", no_wrap=True, max_width=LABEL)
+    names_of = short_labels([pair.policy for pair in pairs])
+    table.add_column("policy", no_wrap=True)
     for heading in ("mean", "95 % interval", "corrected p"):
         table.add_column(heading, justify="right", no_wrap=True)
     for pair in pairs:
@@ -153,7 +154,7 @@ def _differences(pairs: Sequence[Pair]) -> Table:
             interval(pair.low, pair.high),
             p_value(pair.p_holm, at_floor=pair.at_floor),
         )
-        table.add_row(Text(pair.policy), *map(Text, words), style="" if pair.tells_apart else "dim")
+        table.add_row(Text(names_of[pair.policy]), *map(Text, words), style="" if pair.tells_apart else "dim")
     return table
 
 
@@ -175,12 +176,13 @@ def _columns(stands: Standings, metrics: Sequence[str], beside: bool) -> list[in
 
 def _table(stands: Standings, metrics: Sequence[str], beside: bool) -> Table:
     table = Table(box=None, padding=(0, 1))
-    table.add_column("policy", overflow="ellipsis", no_wrap=True, max_width=LABEL)
+    names_of = short_labels(stands.policies)
+    table.add_column("policy", no_wrap=True)
     for metric in metrics:
         table.add_column(Text(metric), justify="right", no_wrap=True)
     for policy in stands.policies:
         style = "dim" if policy in stands.bounds else ""
-        table.add_row(Text(policy), *cells(stands, policy, metrics, beside), style=style)
+        table.add_row(Text(names_of[policy]), *cells(stands, policy, metrics, beside), style=style)
     return table
 
 

@@ -1,5 +1,6 @@
 """The fidelity battery as people read it: a table for a terminal, and a section of the report."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from simenv.errors import RunError
 from simenv.rundir import RunDir
 
 from .discretion import discreet
-from .numbers import DASH, MISSING, interval, number
+from .numbers import DASH, MINUS, MISSING, interval, number
 from .verdict import TRUST, Tone, trust
 
 FIDELITY = "fidelity.json"
@@ -45,7 +46,7 @@ class Part:
     note: str
     counted: list[Line]  # figures that the verdict hangs on
     told: list[Line]
-    tables: list[Mapping[str, Any]]  # title, heads and rows of words
+    tables: list[Mapping[str, Any]]  # title, heads, rows, and of each column whether it holds words
 
 
 def fidelity_of(run: RunDir) -> dict[str, Any] | None:
@@ -74,10 +75,7 @@ def parts_of(found: Mapping[str, Any]) -> list[Part]:
                 one["note"],
                 [line for line in lines if line.word],
                 [line for line in lines if not line.word],
-                [
-                    {**table, "rows": [[_cell(cell) for cell in row] for row in table["rows"]]}
-                    for table in one["tables"]
-                ],
+                [_table(table) for table in one["tables"]],
             )
         )
     return parts
@@ -137,7 +135,17 @@ def _line(figure: Mapping[str, Any]) -> Line:
     low, high = figure["low"], figure["high"]
     word = str(figure["verdict"])
     value = number(figure["mean"], low, high)
-    return Line(figure["name"], value, interval(low, high, DASH), word, figure["rule"], TONES.get(word, ""))
+    return Line(figure["name"], value, interval(low, high, DASH), word, _rule(figure["rule"]), TONES.get(word, ""))
+
+
+def _rule(words: str) -> str:
+    return re.sub(r"(?<!\w)-(?=[\d.])", MINUS, words)
+
+
+def _table(table: Mapping[str, Any]) -> dict[str, Any]:
+    rows = table["rows"]
+    in_words = [any(isinstance(row[place], str) for row in rows) for place in range(len(table["heads"]))]
+    return {**table, "rows": [[_cell(cell) for cell in row] for row in rows], "in_words": in_words}
 
 
 def _cell(cell: object) -> str:

@@ -1,7 +1,8 @@
 """The session viewer: whole sessions to read page by page, for some users under every policy.
 
 Who is shown is drawn by the run's seed. Everybody drawn is shown under each policy, so that one user can be followed
-from policy to policy; how much of a session is shown, and of how many users, follows from the room there is.
+from policy to policy; how many pages of a session are shown, and of how many users, follows from the room there is.
+A page that is shown is shown whole.
 """
 
 import json
@@ -25,10 +26,10 @@ from .standings import Standings
 from .svg import inks
 
 MOST_USERS = 8
-ENOUGH = 4  # users; for fewer, less of each session is shown
+ENOUGH = 4  # users; for fewer, fewer pages of each session are shown
 ROOM = 100_000  # bytes for all sessions, about
 MOST_TASTES = 3
-SHAPES = ((12, 12), (8, 10), (5, 8), (3, 4))  # pages of a session and items of a page, at most
+MOST_PAGES = (12, 8, 5, 3, 2)  # of a session: as many of these as there is room for
 TITLE, SAID, RECALLED = 90, 420, 260  # letters
 Who = tuple[int, Any]  # a seed and a user's id
 
@@ -49,7 +50,6 @@ class Stop:
 
     number: int  # counted from 1
     items: Sequence[Item]
-    more: int  # items that are left out
     satisfaction: str
     words: str
     remembered: Sequence[tuple[str, str]]  # kind and text
@@ -90,9 +90,9 @@ def viewer(run: RunDir, stands: Standings) -> Viewer | None:
     if not drawn:
         return None
     found = _Sessions(run, stands, drawn)
-    shape, kept = _fitting(found, drawn)
+    most_pages, kept = _fitting(found, drawn)
     users = sorted(drawn[:kept])
-    visits = [visit for place, who in enumerate(users) for visit in found.visits(who, place, *shape)]
+    visits = [visit for place, who in enumerate(users) for visit in found.visits(who, place, most_pages)]
     several = len({seed for seed, _ in drawn}) > 1
     names = [f"{user}, seed {seed}" if several else str(user) for seed, user in users]
     told = f"{count(kept)} of {count(total)} users{', counted once a seed' if several else ''}, drawn by the run's seed"
@@ -116,15 +116,15 @@ def _drawn(begun: pa.Table, seeds: object) -> tuple[list[Who], int]:
     return [(row["seed"], row["user_id"]) for row in rows], len(table)
 
 
-def _fitting(found: "_Sessions", drawn: Sequence[Who]) -> tuple[tuple[int, int], int]:
-    """Return how much of a session is shown, and of how many users, so that all finds room; at least of one."""
-    shape, kept = SHAPES[0], 0
-    for shape in SHAPES:
-        sizes = [sum(visit.size for visit in found.visits(who, 0, *shape)) for who in drawn]
+def _fitting(found: "_Sessions", drawn: Sequence[Who]) -> tuple[int, int]:
+    """Return how many pages of a session are shown, and of how many users, so that all finds room; at least of one."""
+    most_pages, kept = MOST_PAGES[0], 0
+    for most_pages in MOST_PAGES:
+        sizes = [sum(visit.size for visit in found.visits(who, 0, most_pages)) for who in drawn]
         kept = sum(total <= ROOM for total in accumulate(sizes))
         if kept >= min(ENOUGH, len(drawn)):
             break
-    return shape, max(kept, 1)
+    return most_pages, max(kept, 1)
 
 
 class _Sessions:
@@ -156,24 +156,23 @@ class _Sessions:
             told.append(f"mostly {', '.join(f'{name} {percent(share)}' for name, share in tastes[:MOST_TASTES])}")
         return shortened(", ".join(told), TITLE)
 
-    def visits(self, who: Who, place: int, most_pages: int, most_items: int) -> list[Visit]:
-        """Return a user's session under each policy: the first pages and the last, and of each the first items."""
+    def visits(self, who: Who, place: int, most_pages: int) -> list[Visit]:
+        """Return a user's session under each policy: the first pages and the last, each with all its items."""
         found = []
         for number, policy in enumerate(self.policies):
             rows = self._pages.get((policy, who), [])
             if rows:
                 kept = rows if len(rows) <= most_pages else [*rows[: most_pages - 1], rows[-1]]
-                stops = [self._stop(policy, who, row, most_items) for row in kept]
+                stops = [self._stop(policy, who, row) for row in kept]
                 found.append(Visit(place, number, stops, len(rows) - len(kept), _end(rows), _verdict(rows[-1])))
         return found
 
-    def _stop(self, policy: str, who: Who, row: Mapping[str, Any], most: int) -> Stop:
+    def _stop(self, policy: str, who: Who, row: Mapping[str, Any]) -> Stop:
         events = self._events.get((policy, who, row["page"]), [])
         reading = row.get("reading")
         return Stop(
             row["page"] + 1,
-            [self._item(event) for event in events[:most]],
-            max(len(events) - most, 0),
+            [self._item(event) for event in events],
             _figure(row["satisfaction"]),
             shortened(row.get("words") or "", SAID),
             _recalled(row.get("remembered")),

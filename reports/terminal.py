@@ -12,6 +12,7 @@ from simenv.rundir import RunDir
 
 from .asked import readings
 from .interviews import interviews
+from .labels import short_names
 from .numbers import DASH, interval, number
 from .standings import Standings, standings
 from .verdict import Note, trust, verdict
@@ -36,13 +37,19 @@ def policy_table(run: RunDir, width: int | None = None) -> Table:
     table = Table(box=None, padding=(0, 1), caption=_caption(fidelity, left), caption_justify="left")
     if fidelity.tone == "red":
         table.title, table.title_justify = Text(RANKED_BY_NOBODY, style=COLOURS["red"]), "left"
-    table.add_column("policy", overflow="ellipsis", no_wrap=True, max_width=LABEL)
+    names = short_labels(stands.policies)
+    table.add_column("policy", no_wrap=True)
     for metric in shown:
         table.add_column(metric, justify="right", no_wrap=True)
     for policy in stands.policies:
         style = "dim" if policy in stands.bounds else ""
-        table.add_row(Text(policy), *cells(stands, policy, shown, wide), style=style)
+        table.add_row(Text(names[policy]), *cells(stands, policy, shown, wide), style=style)
     return table
+
+
+def short_labels(policies: Sequence[str], most: int = LABEL) -> dict[str, str]:
+    """Return the policies' names in so many letters at most, no two alike."""
+    return short_names(policies, lambda name: len(name) <= most)
 
 
 def verdict_lines(run: RunDir) -> list[str]:

@@ -176,6 +176,25 @@ def test_a_long_session_shows_its_first_pages_and_its_last(make_run: MakeRun):
         assert visit.stops[-1].number == rows["page"].to_pylist()[-1] + 1
 
 
+def test_a_page_that_is_shown_is_shown_whole(make_run: MakeRun):
+    run = make_run({"mf": 4.0, "popular": 3.0})
+    for path in (run.folder / "events").iterdir():
+        rows = pq.read_table(path).to_pylist()
+        wider = [row | {"rank": row["rank"] + 4 * turn} for row in rows for turn in range(15)]  # pages of sixty items
+        pq.write_table(pa.Table.from_pylist(wider, schema=pq.read_schema(path)), path)
+    run = RunDir.open(run.folder)
+
+    found = seen(run)
+    viewed = report(run).partition('class="sessions"')[2].partition("</section>")[0]
+
+    assert all(len(stop.items) == 60 for visit in found.visits for stop in visit.stops)
+    shown = sum(len(stop.items) for visit in found.visits for stop in visit.stops)
+    assert len(re.findall(r'<li class="(?:liked|viewed|passed|disliked|unseen)">', viewed)) == shown
+    for visit in found.visits:  # pages left out are told, and the last is among those shown
+        rows = mine(run.pages, found.policies[visit.policy][0], int(found.users[visit.user][0]))
+        assert len(visit.stops) + visit.more == len(rows)
+
+
 def test_several_seeds_are_told_apart(finished: RunDir):
     found = seen(finished)
 

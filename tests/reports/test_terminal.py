@@ -60,3 +60,12 @@ def test_failed_fidelity_is_printed_first(make_run: MakeRun):
     assert "run: stopped" in first
     assert "fidelity: fail" in second
     assert "leads" in sentence
+
+
+def test_long_names_that_differ_at_the_end_stay_apart(make_run: MakeRun):
+    run = make_run({"item-knn-with-neighbours-100": 4.0, "item-knn-with-neighbours-20": 3.0})
+
+    words = printed(policy_table(run, 80), 80)
+
+    assert "item-knn…urs-100" in words
+    assert "item-knn…ours-20" in words
