@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -16,7 +17,15 @@ from simenv.traits import LEVELS, Traits, traits_of
 
 from .stars import stars_of
 
-VERSION = 4  # of how personas are made: those of another are made anew
+VERSION = 5  # of how personas are made: those of another are made anew
+NUMBER = re.compile(r"\s*[+-]?[\d.,]+\s*")
+OPAQUE = re.compile(  # words in the name of an attribute that holds codes, or that points to a person
+    r"\b(codes?|ids?|uuid|guid|hash|zip|zipcode|postal|postcode|plz|onehot|feat|feature|index|idx|ip|phone|email)\b"
+)
+COUNTED = re.compile(  # words in the name of an attribute whose numbers can be read
+    r"\b(ages?|years?|months?|weeks?|days?|hours?|minutes?|counts?|num|number|size|income|salary|price|amount|spent"
+    r"|score|ratings?|height|weight|children|orders|purchases|visits|sessions)\b"
+)
 MOST_TASTES, MOST_DISLIKES = 5, 2
 EXAMPLES = 3  # titles that stand for a taste
 RECENT = 0.9  # how much an interaction's weight falls with each one after it
@@ -117,10 +126,28 @@ def _habit(ratings: FloatArray, middle: float) -> str:
 
 
 def _about(dataset: Dataset, user: int) -> str:
-    """Return what the data say of the user, but for what would point to a person."""
-    told = {name: column[user] for name, column in dataset.users.attributes.items() if "zip" not in name}
-    known = {one_line(name.replace("_", " ")): value for name, value in sorted(told.items()) if value is not None}
+    """Return what the data say of the user, but for codes and for what would point to a person."""
+    told = {name: column[user] for name, column in dataset.users.attributes.items()}
+    known = {
+        one_line(name.replace("_", " ")): value
+        for name, value in sorted(told.items())
+        if value is not None and not is_code(name, value)
+    }
     return ", ".join(f"{name}: {value if _is_number(value) else quoted(str(value))}" for name, value in known.items())
+
+
+def is_code(name: str, value: object) -> bool:
+    """Whether an attribute's value says nothing without a table of codes.
+
+    So does a number unless the attribute's name says what it counts, whatever type the data have for it.
+    """
+    words = re.sub("[^a-z]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    if OPAQUE.search(words):
+        return True
+    if isinstance(value, bool | np.bool_):
+        return False
+    is_number = _is_number(value) or NUMBER.fullmatch(str(value)) is not None
+    return is_number and COUNTED.search(words) is None
 
 
 def _is_number(value: object) -> bool:

@@ -60,6 +60,15 @@ OCCUPATIONS = {  # 1M writes them as numbers
     "19": "unemployed",
     "20": "writer",
 }
+AGES = {  # of whom 1M writes the youngest
+    "1": "Under 18",
+    "18": "18-24",
+    "25": "25-34",
+    "35": "35-44",
+    "45": "45-49",
+    "50": "50-55",
+    "56": "56+",
+}
 RATED = ("user", "item", "rating", "timestamp")
 SPLITS = ("u1", "u2", "u3", "u4", "u5", "ua", "ub")
 Parts = tuple[Log, Catalog, Users | None]
@@ -135,6 +144,8 @@ def _colons(source: Path, door: Door) -> Parts:
         columns = ("user", "gender", "age", "occupation", "zip_code")
         people = read_listing(source / "users.dat", TextLayout(columns, "::", "latin-1"), "user", door)
         for person in people.values():
+            age = person.pop("age")
+            person["age_group"] = AGES.get(age, age)
             person["occupation"] = OCCUPATIONS.get(person["occupation"], person["occupation"])
         users = _users(people)
     return log, catalog, users

@@ -61,6 +61,8 @@ def test_the_1m_layout_is_read_with_its_users(dat_folder: Path):
 
     assert dataset.catalog.titles.tolist() == ["Alien: Resurrection", "Misérables, Les"]
     assert dataset.users.attributes["occupation"].tolist() == ["K-12 student", "self-employed"]
+    assert dataset.users.attributes["age_group"].tolist() == ["Under 18", "56+"]  # 1M writes the youngest of each
+    assert "age" not in dataset.users.attributes
     assert dataset.interactions.items.tolist() == [1, 0, 0]
 
 
