@@ -13,7 +13,7 @@ from simenv.agents.lessons import Lesson, of_choices, of_run, past_and_choices
 from simenv.agents.llm import LLMPopulation
 from simenv.chat.opening import Answers
 from simenv.errors import SimenvError
-from simenv.reports.numbers import interval, number
+from simenv.reports.numbers import DASH, interval, number, percent
 from simenv.rundir import PERSONAS, RunDir
 from simenv.training import Epoch
 
@@ -127,15 +127,15 @@ def table_of(taught: Taught, found: Likeness) -> Table:
     """Return how like its teacher a model is, to print."""
     table = Table(box=None, padding=(0, 1), title="like its teacher, on users kept apart", title_justify="left")
     table.add_column("", overflow="fold")
-    for name in ("value", "95 %"):
+    for name in ("value", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, one in (("the same done with an item", found.same), ("kappa of taking", found.kappa)):
-        table.add_row(name, number(one.mean, one.low, one.high), interval(one.low, one.high, ""))
+        table.add_row(name, number(one.mean, one.low, one.high), interval(one.low, one.high, DASH))
     rows: list[tuple[str, str]] = [
-        ("taken by the teacher, and by it", f"{found.took[0]:.1%}, {found.took[1]:.1%}"),
-        ("correlation of ratings", f"{found.ratings:.2f}"),
-        ("correlation of satisfaction", f"{found.satisfaction:.2f}"),
-        ("pages left after, by the teacher and by it", f"{found.leaves[0]:.1%}, {found.leaves[1]:.1%}"),
+        ("taken by the teacher, and by it", f"{percent(found.took[0])}, {percent(found.took[1])}"),
+        ("correlation of ratings", number(found.ratings, 0.0, 1.0)),
+        ("correlation of satisfaction", number(found.satisfaction, 0.0, 1.0)),
+        ("pages left after, by the teacher and by it", f"{percent(found.leaves[0])}, {percent(found.leaves[1])}"),
         ("answers that could not be read", f"{found.unread} of {found.pages + found.unread}"),
         ("pages learnt from", f"{taught.lessons:,}"),
         ("loss on users kept apart", f"{taught.loss:.4f}"),

@@ -1,17 +1,24 @@
 """`simenv distil`: a small model that answers pages as a run's users did, or as real users chose."""
 
+import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 pytest.importorskip("torch", reason="torch is not installed (the extra torch)")
 pytest.importorskip("llguidance", reason="llguidance is not installed (the extra local)")
 
+from simenv.agents.apprentice import Likeness, Taught
+from simenv.intervals import Interval
+from simenv.language.course import Past
 from simenv.rundir import RunDir
 from simenv.scenarios import cli
+from simenv.scenarios.distil import table_of
 from simenv.scenarios.runner import run
 from simenv.scenarios.scenario import Scenario
 
@@ -75,6 +82,20 @@ def test_a_scenario_s_real_users_are_imitated(distil: Distil, tiny_file: TinyFil
     assert "like its teacher" in told
     source = json.loads(Path("model/apprentice.json").read_text(encoding="utf-8"))["source"]
     assert (source["kind"], source["scenario"]) == ("choices", "tiny")
+
+
+def test_figures_are_written_as_in_every_other_table():
+    half = Interval(0.47, 0.40, 0.54, 30)
+    negative = Interval(0.1, -0.05, 0.25, 30)
+    found = Likeness(30, 0, half, negative, half, (0.25, 0.5), float("nan"), 0.5, (0.1, 0.002))
+    console = Console(width=100, record=True, file=io.StringIO())
+    taught = Taught(100, 30, Past(), 1.5, {})
+    console.print(table_of(taught, found))
+    told = console.export_text()
+
+    assert re.search(r"the same done with an item +0\.47 +0\.40–0\.54", told)
+    assert re.search(r"kappa of taking +0\.10 +−0\.05 to 0\.25", told)
+    assert "nan" not in told
 
 
 def test_a_folder_that_holds_a_taught_model_is_left_alone(distil: Distil, tiny_file: TinyFile):
