@@ -130,9 +130,8 @@ def _item_by_item(
                 inner = spread(_less(within["these users"], within[label]), count)
                 name = f"pooled AUC less that of {label}, liked against rated lower{where}"
                 figures.append(held(bench.limits, "ratings.lead", name, lead))
-                figures.append(
-                    Figure(f"AUC within users less that of {label}, liked against rated lower{where}", inner)
-                )
+                name = f"AUC within users less that of {label}, liked against rated lower{where}"
+                figures.append(held(bench.limits, "ratings.lead_within", name, inner))
     one = np.ones((1, count))
     errors = {"these users": error, TWO_MEANS: simple}
     table: tuple[tuple[Cell, ...], ...] = tuple(

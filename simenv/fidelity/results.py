@@ -48,6 +48,8 @@ LIMITS: dict[str, Limit] = {
     "ratings.tv": Limit(0.15, 0.3),
     "ratings.rmse": Limit(1.0, 1.3),  # over that of user mean + item mean
     "ratings.lead": Limit(0.0, -0.2),  # of AUC over that of user mean + item mean
+    # The same within users, where a user's mean is one for all their items: who only knows what all like has no lead.
+    "ratings.lead_within": Limit(0.01, -0.2),
     "ratings.rank": Limit(0.05, 0.0),
     "behaviour.places": Limit(0.5, 0.25),
     "behaviour.first_page": Limit(0.8, 0.99),

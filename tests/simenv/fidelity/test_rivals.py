@@ -12,13 +12,16 @@ from sklearn.metrics import roc_auc_score
 
 from simenv.agents.choice import ChoicePopulation
 from simenv.agents.rating import level_users
+from simenv.arrays import BitArray, IntArray
+from simenv.dataset import Dataset
 from simenv.fidelity.bench import Bench
 from simenv.fidelity.ratings import ratings
-from simenv.fidelity.results import Result
-from simenv.fidelity.rivals import best_threshold, rivals_of
+from simenv.fidelity.results import Result, limits_of
+from simenv.fidelity.rivals import TWO_MEANS, best_threshold, rivals_of, two_means
 from simenv.fidelity.taste import taste, trial_of
 from simenv.films import World, films_world
 from simenv.interactions import Interactions
+from simenv.judgement import Judgement
 from simenv.population import Population
 
 MakeBench = Callable[[Callable[[], Population]], Bench]
@@ -91,10 +94,46 @@ def test_two_means_beside_ratings_are_fitted_to_training_rows(faithful: Bench):
 
 
 def test_no_held_out_row_moves_a_threshold(faithful: Bench):
-    other = faithful.split.test[:1]
-    again = rivals_of(replace(faithful, split=replace(faithful.split, test=other)).train)
+    """What popularity says yes to is set by training rows, also where it would suit the held-out ones badly."""
+    split, fame = faithful.split, faithful.train.popularity
+    threshold = rivals_of(faithful.train)[0].threshold
+    below = np.flatnonzero(fame < threshold)
+    below = below[np.argsort(-fame[below], kind="stable")][:60]  # all that is chosen later is a little less known
+    rng = np.random.default_rng(0)
+    valid, test = (
+        replace(log, items=rng.choice(below, len(log)).astype(log.items.dtype)) for log in (split.valid, split.test)
+    )
+    odd = replace(faithful, split=replace(split, valid=valid, test=test))
 
-    assert [one.threshold for one in again] == [one.threshold for one in rivals_of(faithful.train)]
+    for bench in (faithful, odd):
+        trial, found = trial_of(bench), taste(bench)
+        own, others = fame[trial.items], fame[trial.strangers[:, 0]]
+        by_hand = ((own >= threshold).mean() + (others < threshold).mean()) / 2
+        assert value(found, "balanced accuracy of popularity, random items") == pytest.approx(by_hand)
+    best = best_threshold(own.astype(float), others.astype(float))
+    assert best < threshold, "held-out rows would have set another"
+    assert ((own >= best).mean() + (others < best).mean()) / 2 > by_hand + 0.05
+
+
+class RatesByTwoMeans(ChoicePopulation):
+    """Expects of every item what user mean and item mean foretell."""
+
+    def fit(self, dataset: Dataset) -> None:
+        super().fit(dataset)
+        self.user, self.item = two_means(dataset)
+
+    def judge(self, users: IntArray, items: IntArray, luck: BitArray) -> Judgement:
+        return replace(super().judge(users, items, luck), expected=self.user[users] + self.item[items])
+
+
+def test_users_who_tell_their_own_items_apart_no_better_than_all_do_get_a_warning(on_bench: MakeBench):
+    name = f"AUC within users less that of {TWO_MEANS}, liked against rated lower"
+    found = ratings(on_bench(RatesByTwoMeans))
+
+    assert value(found, name) == pytest.approx(0, abs=1e-9)
+    assert word(found, name) == "warn"
+    assert found.word == "warn"
+    assert limits_of({"ratings.lead_within": [0.0, -0.1]})["ratings.lead_within"].good == 0.0
 
 
 def test_the_best_threshold_is_that_of_trying_each():
