@@ -14,7 +14,7 @@ from simenv.options import check_number, check_whole
 from .decisions import in_request, parts
 from .model import Answer, ChatModel, Decision, Question
 from .once import Once
-from .spending import Entry, Ledger, Spent
+from .spending import Counted, Entry, Ledger, Spent
 
 MILLION = 1_000_000
 TURN = 8  # bytes for what marks a turn
@@ -64,6 +64,7 @@ class Budget:
         self.tokens_in = self.tokens_out = 0  # spent so far
         self._ledger, self._before = ledger, None if goes_on and ledger is not None else Spent()
         self._aside = [0, 0]  # tokens in and out that the requests on their way may take at the most
+        self._lost = [0, 0]  # requests of which nothing came back, and their tokens, in and out, at the most
         self._per_byte = 0.0  # the most tokens per byte that were seen
         self._ends: float | None = None
         self._queue: Queue | None = None
@@ -124,8 +125,9 @@ class Budget:
 
     def note(self, kind: str, tokens_in: int, tokens_out: int) -> None:
         """Count what was spent beside the questions, such as by a check that an endpoint is there."""
-        request = Request(1, (0, 0), (tokens_in, tokens_out))
-        self._count(request, self._noted(kind, request.worst))
+        self._begin()
+        request = Request(0, (tokens_in, tokens_out), "told")
+        self._count(request, self._noted(kind, request.tokens))
 
     def close(self) -> None:
         """Write down what waited for a record."""
@@ -139,6 +141,8 @@ class Budget:
             self._before = self._ledger.before()
             self.tokens_in += self._before.tokens_in
             self.tokens_out += self._before.tokens_out
+            self._lost[0] += self._before.lost
+            self._lost[1] += self._before.at_most
         return self._before
 
     def _noted(self, kind: str, worst: tuple[int, int]) -> Entry | None:
@@ -170,29 +174,33 @@ class Budget:
         """Return what a request would be too much for, None where it is affordable."""
         tokens_in, tokens_out = self.tokens_in + aside[0] + worst[0], self.tokens_out + aside[1] + worst[1]
         if self.tokens is not None and tokens_in + tokens_out > self.tokens:
-            spent, most = self.tokens_in + self.tokens_out, sum(worst)
-            return (
-                f"the budget of {self.tokens:,} tokens is spent: {spent:,} so far, and the next call may take {most:,}"
-            )
+            spent, most = f"{self.tokens_in + self.tokens_out:,} so far{self._doubt()}", sum(worst)
+            return f"the budget of {self.tokens:,} tokens is spent: {spent}, and the next call may take {most:,}"
         if self.money is not None and self.prices.cost(tokens_in, tokens_out) > self.money:
-            cost = self.prices.cost(*worst)
-            return (
-                f"the budget of {self.money:g} is spent: {self.spent:.4g} so far, and the next call may cost {cost:.2g}"
-            )
+            spent, cost = f"{self.spent:.4g} so far{self._doubt()}", self.prices.cost(*worst)
+            return f"the budget of {self.money:g} is spent: {spent}, and the next call may cost {cost:.2g}"
         return None
+
+    def _doubt(self) -> str:
+        """Return how much of what is spent is only the most that it can be."""
+        requests, tokens = self._lost
+        return f" ({tokens:,} tokens of it for {requests} requests that broke off, at the most)" if requests else ""
 
     def _move(self, worst: tuple[int, int], sign: int) -> None:
         self._aside[0] += sign * worst[0]
         self._aside[1] += sign * worst[1]
 
     def _count(self, request: "Request", entry: Entry | None) -> None:
-        tokens_in, tokens_out = request.taken or request.guessed or request.worst
+        tokens_in, tokens_out = request.tokens
         self.tokens_in += tokens_in
         self.tokens_out += tokens_out
-        if request.taken or request.guessed:
+        if request.counted == "at most":
+            self._lost[0] += 1
+            self._lost[1] += tokens_in + tokens_out
+        elif request.size:
             self._per_byte = max(self._per_byte, tokens_in / request.size)
         if entry is not None and self._ledger is not None:
-            self._ledger.end(entry, tokens_in, tokens_out, told=request.taken is not None)
+            self._ledger.end(entry, tokens_in, tokens_out, request.counted)
 
     def _queued(self) -> "Queue":
         """Return who waits in the running loop."""
@@ -204,20 +212,19 @@ class Budget:
 
 @dataclass(slots=True)
 class Request:
-    """A request on its way: the most that it can take, and what it took, in tokens in and out."""
+    """A request on its way: what it took, in tokens in and out; the most that it can take until that is known."""
 
     size: int  # bytes
-    worst: tuple[int, int]
-    taken: tuple[int, int] | None = None  # as was told
-    guessed: tuple[int, int] | None = None  # by its length
+    tokens: tuple[int, int]
+    counted: Counted = "at most"
 
     def take(self, tokens_in: int, tokens_out: int) -> None:
         """Say what it took."""
-        self.taken = tokens_in, tokens_out
+        self.tokens, self.counted = (tokens_in, tokens_out), "told"
 
     def guess(self, answered: bytes) -> None:
         """Say what was answered, where no usage was told: four bytes count as a token."""
-        self.guessed = self.size // 4, min(len(answered) // 4, self.worst[1])
+        self.tokens, self.counted = (self.size // 4, min(len(answered) // 4, self.tokens[1])), "by length"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,8 @@ UNANSWERED = "SELECT kind, count(*) FROM answers WHERE failed OR unread GROUP BY
 MIGRATION = (  # of version 1, which knew what answers took, and nothing of other requests
     "ALTER TABLE answers ADD COLUMN unread INTEGER NOT NULL DEFAULT 0",
     SPENDING,
-    "INSERT INTO spending (model, kind, tokens_in, tokens_out, told, session, time)"
-    " SELECT '', kind, tokens_in, tokens_out, 1, time, time FROM answers WHERE NOT failed",
+    "INSERT INTO spending (model, kind, tokens_in, tokens_out, counted, session, time)"
+    " SELECT '', kind, tokens_in, tokens_out, 'told', time, time FROM answers WHERE NOT failed",
 )
 BUSY = 30.0  # seconds to wait for another process that writes
 

@@ -1,9 +1,8 @@
 """What a model's requests took, one row each in the record of answers, so that a budget goes on over a resume."""
 
-import sqlite3
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from .record import Record
@@ -14,15 +13,17 @@ SPENDING = """CREATE TABLE IF NOT EXISTS spending (
     kind TEXT NOT NULL,
     tokens_in INTEGER NOT NULL,
     tokens_out INTEGER NOT NULL,
-    told INTEGER NOT NULL, -- 1: as the endpoint told; 0: by length, or, where nothing came back, the most it can be
+    counted TEXT NOT NULL, -- 'told' by the endpoint, 'by length', or 'at most' where nothing came back (yet)
     session REAL NOT NULL, -- when its process began to ask, in seconds since 1970
     time REAL NOT NULL -- when it was over, or began where it never was
 )"""
-BEGIN = "INSERT INTO spending (model, kind, tokens_in, tokens_out, told, session, time) VALUES (?, ?, ?, ?, 0, ?, ?)"
-END = "UPDATE spending SET tokens_in = ?, tokens_out = ?, told = ?, time = ? WHERE request = ?"
-BEFORE = "SELECT coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0) FROM spending WHERE model IN (?, '')"
+BEGIN = "INSERT INTO spending (model, kind, tokens_in, tokens_out, counted, session, time) VALUES (?, ?, ?, ?, ?, ?, ?)"
+END = "UPDATE spending SET tokens_in = ?, tokens_out = ?, counted = ?, time = ? WHERE request = ?"
+BEFORE = """SELECT coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0), coalesce(sum(counted = 'at most'), 0),
+    coalesce(sum((counted = 'at most') * (tokens_in + tokens_out)), 0) FROM spending WHERE model IN (?, '')"""
 SECONDS = """SELECT coalesce(sum(seconds), 0) FROM (
     SELECT max(time) - session AS seconds FROM spending WHERE model = ? GROUP BY session)"""
+Counted = Literal["told", "by length", "at most"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Spent:
 
     tokens_in: int = 0
     tokens_out: int = 0
+    lost: int = 0  # requests of which nothing came back
+    at_most: int = 0  # tokens of these, in and out
     seconds: float = 0.0  # of the clock, from the first question of a process to the end of its last
 
 
@@ -41,7 +44,7 @@ class Entry:
     kind: str
     tokens_in: int
     tokens_out: int
-    told: bool = False
+    counted: Counted = "at most"
     time: float = 0.0
     row: int | None = None
 
@@ -64,9 +67,9 @@ class Ledger:
         if not self.record.path.is_file():
             return Spent()
         with self.record.using() as connection:
-            tokens_in, tokens_out = connection.execute(BEFORE, (self.model,)).fetchone()
+            tokens_in, tokens_out, lost, at_most = connection.execute(BEFORE, (self.model,)).fetchone()
             (seconds,) = connection.execute(SECONDS, (self.model,)).fetchone()
-        return Spent(tokens_in, tokens_out, seconds)
+        return Spent(tokens_in, tokens_out, lost, at_most, seconds)
 
     def begin(self, kind: str, tokens_in: int, tokens_out: int) -> Entry:
         """Note a request that is about to leave, with the most that it can take."""
@@ -76,12 +79,12 @@ class Ledger:
         self.flush()
         return entry
 
-    def end(self, entry: Entry, tokens_in: int, tokens_out: int, told: bool) -> None:
+    def end(self, entry: Entry, tokens_in: int, tokens_out: int, counted: Counted) -> None:
         """Note what a request took."""
-        entry.tokens_in, entry.tokens_out, entry.told, entry.time = tokens_in, tokens_out, told, time.time()
+        entry.tokens_in, entry.tokens_out, entry.counted, entry.time = tokens_in, tokens_out, counted, time.time()
         if entry.row is not None:
             with self.record.using() as connection:
-                connection.execute(END, (tokens_in, tokens_out, told, entry.time, entry.row))
+                connection.execute(END, (tokens_in, tokens_out, counted, entry.time, entry.row))
 
     def flush(self) -> None:
         """Write down what waited for the record's file."""
@@ -90,11 +93,6 @@ class Ledger:
         held, self._held = self._held, []
         with self.record.using() as connection:
             for entry in held:
-                entry.row = self._write(connection, entry)
-
-    def _write(self, connection: sqlite3.Connection, entry: Entry) -> int | None:
-        row = (self.model, entry.kind, entry.tokens_in, entry.tokens_out, self._session, entry.time)
-        written = connection.execute(BEGIN, row).lastrowid
-        if entry.told:
-            connection.execute(END, (entry.tokens_in, entry.tokens_out, entry.told, entry.time, written))
-        return written
+                tokens = entry.tokens_in, entry.tokens_out, entry.counted
+                row = (self.model, entry.kind, *tokens, self._session, entry.time)
+                entry.row = connection.execute(BEGIN, row).lastrowid

@@ -200,8 +200,8 @@ def test_spending_is_what_the_server_charged_probes_repairs_and_broken_answers_i
 
     charged = server.billed[0] + 4 * 11, server.billed[1] + 4 * 2
     assert not server.faults
-    assert spending(tmp_path / "run", "told")[:2] == charged
-    assert spending(tmp_path / "run", "not told") == (0, 0, 0)
+    assert spending(tmp_path / "run", "counted = 'told'")[:2] == charged
+    assert spending(tmp_path / "run", "counted <> 'told'") == (0, 0, 0)
     assert result.readings["page"]["failed"]
     kinds = {kind: (one.tokens_in, one.tokens_out) for kind, one in result.usage.items()}
     assert {"page", "probe", "embedding", "check"} <= set(kinds)
@@ -219,7 +219,7 @@ def test_the_budget_of_a_resumed_run_goes_on_where_it_stopped(some: Tiny, server
     with pytest.raises(BudgetSpent):
         run(some(15, budget={"tokens": 60_000}), tmp_path / "run", resume=True)
     assert sum(server.billed) <= 60_000
-    assert spending(tmp_path / "run", "told")[:2] == tuple(server.billed)
+    assert spending(tmp_path / "run", "counted = 'told'")[:2] == tuple(server.billed)
 
 
 def test_a_budget_of_seconds_goes_on_too(some: Tiny, server: Any, tmp_path: Path):
@@ -260,14 +260,14 @@ def test_a_run_killed_again_and_again_pays_nothing_twice_and_knows_what_it_spent
         child.send_signal(signal.SIGKILL)
         child.wait()
         time.sleep(0.1)  # for what the server still answers
-        assert spending(folder, "told")[:2] <= tuple(server.billed) <= spending(folder)[:2]
+        assert spending(folder, "counted = 'told'")[:2] <= tuple(server.billed) <= spending(folder)[:2]
     assert killed == 3
 
     assert rows(run(scenario, folder, resume=True)) == whole
 
     pages = Counter(body for body in server.bodies if not is_probe(json.loads(body)))
-    lost = spending(folder, "not told")[2]
+    lost = spending(folder, "counted <> 'told'")[2]
     assert sum(count - 1 for count in pages.values()) <= lost <= 3 * 4
     assert spending(folder)[2] - lost <= server.bills <= spending(folder)[2]
-    assert spending(folder, "told")[0] <= server.billed[0] <= spending(folder)[0]
-    assert spending(folder, "told")[1] <= server.billed[1] <= spending(folder)[1]
+    assert spending(folder, "counted = 'told'")[0] <= server.billed[0] <= spending(folder)[0]
+    assert spending(folder, "counted = 'told'")[1] <= server.billed[1] <= spending(folder)[1]

@@ -1,6 +1,7 @@
 """Budgets: they stop a run before it costs more, and answers of the record are free."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from simenv.chat.budget import Budget, Budgeted, Prices
+from simenv.chat.budget import Budget, Budgeted, Prices, bytes_of
 from simenv.chat.model import Answer, Question
 from simenv.chat.record import Record, Recorded
+from simenv.chat.spending import Ledger, Spent
 from simenv.errors import BudgetSpent, ScenarioError
 
 
@@ -113,6 +115,47 @@ def test_a_call_that_fails_frees_what_was_set_aside(
     answers = told(Budgeted(direct(), budget), *(question(str(n), most_tokens=100) for n in range(6)))
     assert sum(isinstance(answer, Answer) for answer in answers) == 1
     assert (budget.tokens_in, budget.tokens_out) == (100, 10)
+
+
+def test_what_broke_off_counts_at_the_most_that_it_can_have_cost_and_goes_on_doing_so(
+    server: Any, direct: Callable[..., Any], question: Callable[..., Any], script: Any, tmp_path: Path
+):
+    """A cancelled call, one that is hung up on, and one that is refused; the next process begins with their sum."""
+    record = Record(tmp_path / "answers.db")
+    record.put(b"k", "page", Answer("so that there is a file"))
+    budget = Budget(tokens=10_000, ledger=Ledger(record, "mark"))
+    server.faults = [script.hung_up, script.status(503), script.body(b'{"usage": {"prompt_tokens": 40, "comp')]
+    told(Budgeted(direct(), budget), *(question(most_tokens=100) for _ in range(3)))
+    server.delay = 5.0
+
+    async def cancelled() -> None:
+        model = Budgeted(direct(), budget)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await model.ask(question(most_tokens=100))
+        await model.close()
+
+    asyncio.run(cancelled())
+
+    # A token a byte where none was seen yet, and then as many as were seen at the most.
+    assert (budget.tokens_in, budget.tokens_out) == (40 + bytes_of(question()) + 40, 200)
+    again = Budget(tokens=100, ledger=Ledger(record, "mark"), goes_on=True)
+    with pytest.raises(BudgetSpent, match=r"so far \(\d+ tokens of it for 2 requests that broke off, at the most\)"):
+        asyncio.run(Budgeted(direct(), again).ask(question()))
+    assert (again.tokens_in, again.tokens_out) == (budget.tokens_in, budget.tokens_out)
+    other = Ledger(record, "another model's")
+    assert other.before() == Spent()
+
+
+def test_what_answers_without_usage_take_is_told_by_their_length(
+    server: Any, direct: Callable[..., Any], question: Callable[..., Any], script: Any
+):
+    reply = json.dumps(script.completion("x" * 80) | {"usage": None}).encode()
+    server.always = script.body(reply)
+    budget = Budget()
+    asyncio.run(Budgeted(direct(), budget).ask(question("x" * 400)))
+    assert 100 <= budget.tokens_in <= 115
+    assert budget.tokens_out == 20
 
 
 def test_money_without_prices_is_refused():
