@@ -1,6 +1,6 @@
 """What users said of the whole session when they were asked after leaving, in figures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -19,8 +19,24 @@ from .svg import WIDTH, Figure, Scale, bar, drawing, inks, label, line, row_labe
 VERDICT = "verdict"
 SESSION = ["policy", "seed", "user_id"]
 LOWEST, HIGHEST = 1, 10
+LEAST = 10  # users with a verdict, of every policy and of every two: fewer are a handful
+STAYED, UNREAD = "who stayed to the last page were not asked", "who left gave no verdict that could be read"
 ROW = 54.0
 TALL = 26.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Sessions of which there is no verdict."""
+
+    reason: str
+    sessions: int
+    satisfaction: float  # mean of their pages
+
+    @property
+    def words(self) -> str:
+        """How many, why, and what they said of their pages meanwhile."""
+        return f"{count(self.sessions)} {self.reason} (pages {number(self.satisfaction, 0.0, 1.0)})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +46,7 @@ class Interviews:
     verdicts: Mapping[str, FloatArray]  # by policy, of each session whose user was asked
     sessions: Mapping[str, int]  # by policy, of all users
     stands: Standings
+    others: Mapping[str, Sequence[LeftOut]]  # by policy, sessions without a verdict, by the reason
 
     @property
     def asked(self) -> str:
@@ -50,7 +67,21 @@ class Interviews:
                 f"{policy} {number(one.mean, one.low, one.high)}"
                 f" ({f'{spread}, ' if spread else ''}{count(len(mine))} of {count(self.sessions[policy])} sessions)"
             )
-        return f"asked after leaving, verdict from 1 to 10: {'; '.join(told)}"
+        doubt = f". {self.doubt}" if self.doubt else ""
+        return f"asked after leaving, verdict from 1 to 10: {'; '.join(told)}. Left out: {self.left_out}{doubt}"
+
+    @property
+    def left_out(self) -> str:
+        """Whom the verdicts leave out, and how those liked their pages, policy by policy."""
+        told = [f"{policy} {', '.join(one.words for one in some)}" for policy, some in self.others.items() if some]
+        return "; ".join(told) or "nobody"
+
+    @property
+    def doubt(self) -> str:
+        """Why no policy is called best by its verdicts; '' where that can be told."""
+        if len(self.stands.contestants) < 2 or self.stands.best(VERDICT):
+            return ""
+        return f"Which policy is best by this can't be told: it takes {LEAST} users with a verdict of every policy"
 
 
 def interviews(pages: pa.Table, stands: Standings) -> Interviews | None:
@@ -70,13 +101,23 @@ def interviews(pages: pa.Table, stands: Standings) -> Interviews | None:
     estimates = {policy: {name: plain(next(told)) for name in INTERVIEW} for policy in policies}
     pairs = compare(policies, [VERDICT], values[:, :, :1])
     found = standings_of(estimates, pairs, [], main=VERDICT)
-    contestants, bounds = ([one for one in side if one in policies] for side in (stands.contestants, stands.bounds))
     verdicts = {
         policy: np.array([row["verdict_max"] for row in rows if row["policy"] == policy]) for policy in policies
     }
     counts = {row["values"]: row["counts"] for row in pc.value_counts(sessions["policy"]).to_pylist()}
-    known = Standings(found.estimates, found.pairs, contestants, bounds, stands.colours, VERDICT)
-    return Interviews(verdicts, counts, known)
+    both = stands.contestants, stands.bounds  # a policy of which nobody gave a verdict stands there without one
+    known = Standings(found.estimates, found.pairs, *both, stands.colours, VERDICT, least_users=LEAST)
+    return Interviews(verdicts, counts, known, {policy: _others(pages, policy) for policy in stands.policies})
+
+
+def _others(pages: pa.Table, policy: str) -> list[LeftOut]:
+    """Return a policy's sessions without a verdict: of those who stayed, and of those who left and gave none."""
+    mine = pages.filter(pc.equal(pages["policy"].cast(pa.string()), policy))
+    told = mine.group_by(["seed", "user_id"]).aggregate([("satisfaction", "mean"), (VERDICT, "max"), ("exit", "max")])
+    verdicts, left = told["verdict_max"].to_numpy().astype(float), told["exit_max"].to_numpy().astype(bool)
+    pleased, silent = told["satisfaction_mean"].to_numpy().astype(float), ~np.isfinite(verdicts)
+    rows = ((STAYED, silent & ~left), (UNREAD, silent & left))
+    return [LeftOut(reason, int(some.sum()), float(pleased[some].mean())) for reason, some in rows if some.any()]
 
 
 def interviews_plot(found: Interviews, stands: Standings) -> Figure:
@@ -110,7 +151,7 @@ def interviews_plot(found: Interviews, stands: Standings) -> Figure:
     title = "What they said of it afterwards"
     caption = (
         "The mark is the mean. Only those who left were asked, so a policy that loses the unhappy alone looks worse"
-        " here than one that loses everybody: read this beside how many stay."
+        f" here than one that loses everybody. Left out: {found.left_out}."
     )
     means_told = "; ".join(
         f"{policy}: mean {number(found.stands.estimate(policy, VERDICT).mean)} over {count(len(mine))} sessions"

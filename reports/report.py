@@ -91,7 +91,10 @@ def _interview(run: RunDir, stands: Standings) -> dict[str, Any] | None:
     found = interviews(run.pages, stands)
     if found is None:
         return None
-    note = f"Means over users, with 95 % intervals. Only users who left were asked, in sessions: {found.asked}."
+    note = (
+        f"Means over users, with 95 % intervals. Only users who left were asked, in sessions: {found.asked}."
+        f" Left out, with how they liked their pages: {found.left_out}. {found.doubt}{'.' if found.doubt else ''}"
+    ).rstrip()
     return {
         "group": group_of(
             found.stands, "What they said after leaving", note, [VERDICT, "their pages", "verdict − pages"]

@@ -75,6 +75,7 @@ class Standings:
     main: str = MAIN
     digits: int | None = None  # after the point; by the intervals unless told
     in_percent: bool = False  # whether shares are told times 100
+    least_users: int = 0  # that a mean, and a difference, must be of before anything is called best
 
     @property
     def policies(self) -> list[str]:
@@ -118,7 +119,15 @@ class Standings:
             return []
         order = sorted(known, key=lambda policy: self._rank(policy, metric, higher))
         first = order[0]
+        if self.least_users and self._fewest(first, metric) < self.least_users:
+            return []
         return [first, *(other for other in order[1:] if not self.differ(first, other, metric))]
+
+    def _fewest(self, first: str, metric: str) -> int:
+        """Return how many users the least known contestant's mean, or difference from the first, is of."""
+        pairs = [self.pairs.get((metric, first, other)) for other in self.contestants if other != first]
+        counts = [self.estimate(policy, metric).n for policy in self.contestants]
+        return min([*counts, *(0 if pair is None else pair.n for pair in pairs)])
 
     def differ(self, one: str, other: str, metric: str) -> bool:
         """Whether two policies can be told apart on this metric."""

@@ -182,6 +182,50 @@ def test_verdicts_are_compared_in_pairs_of_the_same_users(asked: MakeRun):
     assert "3 comparisons of verdicts" in report(run)
 
 
+def test_a_handful_of_verdicts_makes_no_policy_the_best(asked: MakeRun):
+    few, enough = asked(users=(0, 1, 4), folder="few"), asked()
+
+    assert "can't be told: it takes 10 users" in report(few).replace("&#39;", "'")
+    assert "can't be told: it takes 10 users" in verdict_lines(few)[-1]
+    for run, many in ((few, False), (enough, True)):
+        found = interviews(run.pages, standings(run))
+        assert found is not None
+        assert bool(found.stands.best("verdict")) is many
+        assert bool(found.doubt) is not many
+
+
+def test_a_policy_of_which_nobody_gave_a_verdict_leaves_no_other_the_best(asked: MakeRun):
+    run = asked()
+    for path in (run.folder / "pages").glob("part-popular-*"):
+        table = pq.read_table(path)
+        none = pa.nulls(len(table), pa.float64())
+        pq.write_table(table.set_column(table.column_names.index("verdict"), "verdict", none), path)
+
+    again = RunDir.open(run.folder)
+    found = interviews(again.pages, standings(again))
+
+    assert found is not None
+    assert found.stands.best("verdict") == []
+    assert "popular 2 who stayed to the last page were not asked" in found.left_out
+    assert "10 who left gave no verdict that could be read" in found.left_out
+    assert "What they said after leaving" in report(again)
+
+
+def test_whom_the_verdicts_leave_out_is_told_with_how_they_liked_their_pages(asked: MakeRun):
+    run = asked()
+    mine = [row for row in run.pages.to_pylist() if row["policy"] == "mf"]
+    stayed = [np.mean([row["satisfaction"] for row in mine if row["user_id"] == user]) for user in (5, 10)]
+
+    found = interviews(run.pages, standings(run))
+
+    assert found is not None
+    (one,) = found.others["mf"]
+    assert (one.reason, one.sessions) == ("who stayed to the last page were not asked", 2)
+    assert one.satisfaction == pytest.approx(float(np.mean(stayed)))
+    for told in (report(run), verdict_lines(run)[-1]):
+        assert "mf 2 who stayed to the last page were not asked (pages " in told
+
+
 def test_the_plot_of_verdicts_is_well_formed_and_told_in_words(asked: MakeRun):
     page = report(asked())
 
