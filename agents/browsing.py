@@ -151,8 +151,11 @@ class Browsing:
         self.rows[seats] = self.minds.beginnings[users]
         self.luck[seats] = luck
 
-    def react(self, page: Page, draws: FloatArray = NONE) -> Reaction:
-        """Return what the users in `page.seats` do with the page; `draws` [B, K] are log-odds to view, if given."""
+    def react(self, page: Page, draws: FloatArray = NONE, joys: FloatArray = NONE) -> Reaction:
+        """Return what the users in `page.seats` do with the page.
+
+        If given, `draws` [B, K] are the log-odds to view, and `joys` [B, K] the ratings on the hidden scale.
+        """
         minds, shape = self.minds, page.items.shape
         grades = np.empty(shape, dtype=np.int8)
         ratings = np.empty(shape, dtype=np.float32)
@@ -162,7 +165,7 @@ class Browsing:
             *(page.items, page.seats, page.number, self.rows, self.luck),
             *(minds.sides, minds.bits, minds.boring),
             *(minds.cuts, minds.levels, minds.grades, minds.temper),
-            *(*_places(minds.habits.look, shape[1]), draws),
+            *(*_places(minds.habits.look, shape[1]), draws, joys),
             *(grades, ratings, satisfaction, causes),
         )
         return Reaction(grades, ratings, satisfaction, causes > 0, CAUSES.take(causes))
@@ -203,7 +206,7 @@ def _browse(  # type: ignore[no-untyped-def]
     items, seats, numbers, rows, luck,
     vectors, bits, boring,
     cuts, levels, level_grades, temper,
-    look_odds, weights, given,
+    look_odds, weights, given, given_joys,
     grades, ratings, satisfaction, causes,
 ):  # fmt: skip
     """Let each user look through a page, then let the page work on mood and boredom, and ask whether he stays."""
@@ -220,6 +223,8 @@ def _browse(  # type: ignore[no-untyped-def]
         _score(items[place], row, vectors, width, weights, traits, met, draws, joys, sames)
         if len(given):
             draws[:] = given[place]
+        if len(given_joys):
+            joys[:] = given_joys[place]
         page_luck = luck[seat] ^ PAGE_BITS[numbers[place] % len(PAGE_BITS)]
         worth, alike = np.float32(0), np.float32(0)
         for rank, item in enumerate(items[place]):
@@ -281,7 +286,11 @@ def usual_worth(items: FloatArray, view: FloatArray, popularity: IntArray, rng: 
     """
     share = (popularity + 1) / (popularity + 1).sum()
     sample = rng.choice(len(items), size=min(100, len(items)), replace=False, p=share)
-    odds = product(view, items[sample].T)
+    return worth_of(product(view, items[sample].T))
+
+
+def worth_of(odds: FloatArray) -> FloatArray:
+    """Return the worth of a page with such log-odds [U, S] for each user, half-way to everybody's [U]."""
     worth = (0.25 * odds / (2 + np.abs(odds)) + 0.3 * expit(odds)).mean(axis=1)
     return ((worth + worth.mean()) / 2).astype(np.float32)
 

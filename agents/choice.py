@@ -6,29 +6,24 @@ he has met them already, and famous items are met more often than others: that m
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import ClassVar
 
 import numpy as np
 
-from simenv.algebra import solve
 from simenv.arrays import BitArray, FloatArray, IntArray
 from simenv.chance import stream
-from simenv.dataset import Dataset, liked_from
+from simenv.dataset import Dataset
 from simenv.errors import DataError
 from simenv.judgement import Judgement
 from simenv.pages import Grade
-from simenv.products import product
 from simenv.store import Arrays
 from simenv.training import Epoch, Training
 
 from .browsing import Browsing, Habits, Minds, fitted, habits_of, usual_worth
-from .choosing import LAST, LUKEWARM, Leanings, learn_leanings
+from .calibration import asked_last, logistic, meeting_of, patience_of
+from .choosing import Leanings, learn_leanings
 from .rating import LOGISTIC, Ratings, learn_ratings, level_users
-from .session_lengths import session_lengths
-
-CALIBRATION_ROWS = 100_000
-MEETING = 0.5  # power of an item's fame by which it is met oftener; declared, for what was met and left no log tells
 
 
 class ChoicePopulation:
@@ -53,7 +48,7 @@ class ChoicePopulation:
             raise DataError(f"{dataset.name}: {len(log)} training rows are too few to fit the users to; 10 at least")
         if min(len(dataset.users), len(dataset.catalog)) < 2:
             raise DataError(f"{dataset.name}: to fit the users takes at least two of them, and two items")
-        self.minds = learn_minds(dataset, self.seed, self.habits, training.watch).minds
+        self.minds = learn_minds(dataset, self.seed, self.habits, training.watch)
         self.level_users = level_users(dataset, self.seed)
 
     def state(self) -> Arrays:
@@ -79,21 +74,11 @@ class ChoicePopulation:
         return fitted(self.minds, self).judge(users, items, luck)
 
 
-@dataclass(frozen=True, eq=False)
-class Learnt:
-    """What a log teaches of its users, and what four fifths of it teach of their choices."""
-
-    minds: Minds
-    early: Leanings
-    late: Leanings
-
-
-def learn_minds(dataset: Dataset, seed: int, habits: Habits, watch: Callable[[Epoch], None] = lambda _: None) -> Learnt:
+def learn_minds(dataset: Dataset, seed: int, habits: Habits, watch: Callable[[Epoch], None] = lambda _: None) -> Minds:
     """Learn from four fifths of each history, how much that tells from the rest; then from all."""
     early, leanings = learn_leanings(dataset, seed, watch)
     weights = _calibrated(dataset, early, stream(seed, "choice"))
-    met = MEETING * np.log(dataset.popularity + 1.0)
-    met -= np.log(np.exp(met).mean())
+    met = meeting_of(dataset)
     items = np.hstack([leanings.items, (weights[1] * leanings.base - met)[:, None], np.ones((len(met), 1))])
     level = weights[2] * leanings.level + weights[3]
     view = np.hstack([weights[0] * leanings.users, np.ones((len(level), 1)), level[:, None]])
@@ -101,7 +86,7 @@ def learn_minds(dataset: Dataset, seed: int, habits: Habits, watch: Callable[[Ep
     boring = np.full(items.shape[1], 1 / max(float((leanings.items**2).sum(axis=1).mean()), 1e-9))
     boring[-2:] = 0  # tastes can bore, fame cannot
     rating = _rating(dataset, items, view, seed)
-    minds = Minds(
+    return Minds(
         items=items,
         view=view,
         merits=rating.items.astype(np.float32),
@@ -112,12 +97,11 @@ def learn_minds(dataset: Dataset, seed: int, habits: Habits, watch: Callable[[Ep
         grades=rating.grades,
         boring=boring.astype(np.float32),
         usual=usual_worth(items, view, dataset.popularity, stream(seed, "usual")),
-        patience=_patience(dataset),
+        patience=patience_of(dataset),
         meeting=met,
         bar=np.zeros(len(level), dtype=np.float32),
         habits=habits,
     )
-    return Learnt(minds, early, leanings)
 
 
 def _calibrated(dataset: Dataset, early: Leanings, rng: np.random.Generator) -> FloatArray:
@@ -127,34 +111,9 @@ def _calibrated(dataset: Dataset, early: Leanings, rng: np.random.Generator) -> 
     return np.append(np.maximum(found[:3], 0), found[3])
 
 
-def asked_last(dataset: Dataset, rng: np.random.Generator) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
-    """Return users and items, the last fifth's choices and as many items never met, which is which, and their worth."""
-    log = dataset.interactions
-    last = log.places(len(dataset.users)) >= np.floor(np.diff(dataset.starts) * LAST + 1e-9)[log.users]
-    rows = np.sort(rng.permutation(np.flatnonzero(last))[:CALIBRATION_ROWS])
-    users, ratings = log.users[rows], log.ratings[rows]
-    items = np.concatenate([log.items[rows], strangers(dataset, users, rng)])
-    worth = np.where((ratings >= liked_from(log.ratings)) | np.isnan(ratings), 1.0, LUKEWARM)
-    return np.tile(users, 2), items, np.repeat([1.0, 0.0], len(rows)), np.tile(worth, 2)
-
-
 def _parts(leanings: Leanings, users: IntArray, items: IntArray) -> FloatArray:
     own = np.einsum("nd,nd->n", leanings.users[users], leanings.items[items])
     return np.stack([own, leanings.base[items], leanings.level[users]], axis=1)
-
-
-def strangers(dataset: Dataset, users: IntArray, rng: np.random.Generator) -> IntArray:
-    """Return for each of these users an item drawn from those he never met; from all if there are hardly any."""
-    log, count = dataset.interactions, len(dataset.catalog)
-    met = np.sort(log.users.astype(np.int64) * count + log.items)
-    items = rng.integers(count, size=len(users))
-    for _ in range(20):
-        pairs = users.astype(np.int64) * count + items
-        again = met[np.minimum(np.searchsorted(met, pairs), len(met) - 1)] == pairs
-        if not again.any():
-            break
-        items[again] = rng.integers(count, size=int(again.sum()))
-    return items
 
 
 def _rating(dataset: Dataset, items: FloatArray, view: FloatArray, seed: int) -> Ratings:
@@ -167,29 +126,3 @@ def _rating(dataset: Dataset, items: FloatArray, view: FloatArray, seed: int) ->
     rate[:, -1] -= np.median(np.einsum("nd,nd->n", view[log.users], items[log.items]))
     grades = np.array([Grade.VIEWED, Grade.LIKED], dtype=np.int8)
     return Ratings(rate, items, np.full(len(view), 1 / LOGISTIC), np.zeros(1), np.full(2, np.nan), grades)
-
-
-def logistic(inputs: FloatArray, wanted: FloatArray, worth: FloatArray, *, ridge: float) -> FloatArray:
-    """Return the weights of a logistic regression, the constant last, by Newton's method."""
-    middle, spread = inputs.mean(axis=0), np.maximum(inputs.std(axis=0), 1e-9)
-    design = np.hstack([(inputs - middle) / spread, np.ones((len(inputs), 1))])
-    weights = np.zeros(design.shape[1])
-    penalty = ridge * np.eye(len(weights))
-    penalty[-1, -1] = 0
-    for _ in range(30):
-        chance = 1 / (1 + np.exp(-np.clip(product(design, weights[:, None])[:, 0], -30, 30)))
-        slope = product(design.T, (worth * (chance - wanted))[:, None])[:, 0] + np.diag(penalty) * weights
-        weighted = design * (worth * chance * (1 - chance))[:, None]
-        bend = product(weighted.T, design) + penalty + 1e-9 * np.eye(len(weights))
-        step = solve(bend, slope)
-        weights -= step
-        if np.abs(step).max() < 1e-8:
-            break
-    plain = weights[:-1] / spread
-    return np.append(plain, weights[-1] - (plain * middle).sum())
-
-
-def _patience(dataset: Dataset) -> FloatArray:
-    """Return how long each user's sessions are, on a log scale: 0 in the middle, 1 a spread above."""
-    size = session_lengths(dataset).log
-    return ((size - size.mean()) / max(float(size.std()), 1e-9)).clip(-2, 2).astype(np.float32)

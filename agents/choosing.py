@@ -24,6 +24,8 @@ from simenv.products import product
 from simenv.text import TfidfEncoder
 from simenv.training import Clock, Epoch
 
+from .calibration import LAST, LUKEWARM
+
 WIDTH = 24  # of a user's and an item's vector
 DIRECTIONS, TEXTS = 128, 32  # in which histories are told: of company, of texts
 FAME = 0.2  # power of an item's fame by which it says less
@@ -31,9 +33,8 @@ HALVES = (10, 50, 200)  # items after which one counts half: short, middling and
 LIKING = 100  # the same, for what was liked and disliked
 MASS = 0.8  # power of a history's mass by which its sum is divided: between a sum and a mean
 CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)  # shares of a history that are told; what follows within a tenth is asked
-NEXT, LAST = 0.1, 0.8  # the last fifth is kept to calibrate on; then that is learnt from, too
+NEXT = 0.1
 LATE_CUTS = (0.6, 0.7, 0.8, 0.9)
-LUKEWARM = 0.5  # what a choice counts that was not liked
 ERA = 8.0  # years over which items are of one time
 MOST_LESSONS, MOST_ITEMS = 40_000, 6000  # beyond these a sample is taken
 BATCH, ROUNDS, LATE_ROUNDS, LEAST_STEPS = 512, 8, 2, 80

@@ -21,7 +21,7 @@ from simenv.pages import Grade
 from simenv.products import product
 from simenv.text import TfidfEncoder
 
-from .choosing import LAST
+from .calibration import LAST
 
 ALIKE, TEXTS, WIDTH = 8, 32, 12  # dimensions: of those who rate alike, of texts, of both once put together
 USUAL, QUALITY, TEXT, TASTE = 5.0, 5.0, 3.0, 10.0  # ratings' worth of doubt about each part
@@ -55,7 +55,7 @@ def learn_ratings(dataset: Dataset, seed: int) -> Ratings:
     log = dataset.interactions
     rated = dataset.only(log[np.isfinite(log.ratings)])
     log = rated.interactions
-    late = _last_rows(rated)
+    late = last_rows(rated)
     last = late & np.isin(log.users, level_users(dataset, seed))
     texts = TfidfEncoder(TEXTS).encode(dataset.catalog)
     texts = texts[:, texts.any(axis=0)]
@@ -63,14 +63,14 @@ def learn_ratings(dataset: Dataset, seed: int) -> Ratings:
     held = log[last]
     hidden = np.einsum("nd,nd->n", users[held.users], items[held.items])
     misses = float(np.sqrt((((held.ratings - hidden) / scatter[held.users]) ** 2).mean()))
-    rounded = _coarse(log.ratings.astype(np.float64))
+    rounded = coarse(log.ratings.astype(np.float64))
     levels = np.unique(rounded)
     shares = np.array([(rounded[last] == level).sum() for level in levels]) + 1e-3  # a level may be missing there
     spread = misses * scatter[held.users] * LOGISTIC
     drawn = hidden + spread * stream(seed, "rating").logistic(size=len(hidden))
     cuts = np.quantile(drawn, np.cumsum(shares)[:-1] / shares.sum())
     users, items, scatter = _learnt(rated, texts)
-    return Ratings(users, items, misses * scatter, cuts, levels, _grades(log.ratings, levels))
+    return Ratings(users, items, misses * scatter, cuts, levels, level_grades(log.ratings, levels))
 
 
 def level_users(dataset: Dataset, seed: int) -> IntArray:
@@ -79,11 +79,11 @@ def level_users(dataset: Dataset, seed: int) -> IntArray:
     rated = dataset.only(log[np.isfinite(log.ratings)])
     if not len(rated.interactions):
         return np.zeros(0, dtype=np.int64)
-    users = np.unique(rated.interactions.users[_last_rows(rated)])
+    users = np.unique(rated.interactions.users[last_rows(rated)])
     return np.sort(stream(seed, "rating levels").permutation(users)[: (len(users) + 1) // 2])
 
 
-def _last_rows(rated: Dataset) -> BoolArray:
+def last_rows(rated: Dataset) -> BoolArray:
     """Tell which rows are of the last fifth of a history; every fifth row where no history is long enough."""
     log = rated.interactions
     last: BoolArray = log.places(len(rated.users)) >= np.floor(np.diff(rated.starts) * LAST + 1e-9)[log.users]
@@ -98,14 +98,15 @@ def expected(hidden: FloatArray, scatter: FloatArray, cuts: FloatArray, levels: 
     return mean
 
 
-def _grades(ratings: FloatArray, levels: FloatArray) -> GradeArray:
+def level_grades(ratings: FloatArray, levels: FloatArray) -> GradeArray:
+    """Return the grade that goes with each level of these ratings."""
     grades = np.full(len(levels), Grade.VIEWED, dtype=np.int8)
     grades[levels >= liked_from(ratings)] = Grade.LIKED
     grades[levels <= disliked_to(ratings)] = Grade.DISLIKED
     return grades
 
 
-def _coarse(ratings: FloatArray) -> FloatArray:
+def coarse(ratings: FloatArray) -> FloatArray:
     """Return the ratings, rounded to as many steps as a user can tell apart if there are more."""
     low, high = float(ratings.min()), float(ratings.max())
     if len(np.unique(ratings)) <= MOST_LEVELS or low == high:

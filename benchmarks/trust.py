@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from simenv.agents.browsing import Minds
-from simenv.agents.choice import ChoicePopulation, asked_last, logistic
-from simenv.agents.choosing import LAST
+from simenv.agents.calibration import LAST, asked_last, logistic
+from simenv.agents.choice import ChoicePopulation
 from simenv.agents.voters import VotersPopulation, Voting
 from simenv.arrays import BitArray, FloatArray, IntArray
 from simenv.chance import stream
@@ -280,14 +280,15 @@ class Followers:
     def fit(self, dataset: Dataset) -> None:
         """Learn nothing more."""
 
-    def odds(self, users: IntArray, items: IntArray, *, met: bool = False) -> FloatArray:
-        """Return the log-odds of a yes for each pair; what fame brought an item that is met is taken off as usual."""
-        odds = self.leanings[users, items]
-        return odds - self.minds.meeting[items] if met else odds
+    def on_page(self, users: IntArray, items: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return the log-odds of a yes of each pair, what fame brought taken off as usual, and how it is rated."""
+        minds = self.minds
+        joys = np.einsum("nd,nd->n", minds.rate[users], minds.merits[items])
+        return self.leanings[users, items] - minds.meeting[items], joys
 
     def enter(self, users: IntArray, luck: BitArray) -> Voting:
         """Seat these users in this order."""
-        return Voting(self, users, luck)  # type: ignore[arg-type]
+        return Voting(self, users, luck)
 
 
 def followers(minds: Minds, label: str, told: Policy, rows: Dataset, histories: Dataset, asked: IntArray) -> Followers:

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from simenv.agents.choice import ChoicePopulation
-from simenv.agents.voters import VotersPopulation
+from simenv.agents.voters import FACETS, VotersPopulation
 from simenv.arrays import BoolArray, FloatArray, IntArray
 from simenv.chance import key, mix, stream
 from simenv.dataset import Dataset
@@ -44,6 +44,7 @@ MOST = 40_000  # held-out liked items that are asked of
 DRAWS = 200
 AT_MOST = "at most"  # begins the note of a figure whose goal is an upper bound
 PEERS = "Agent4Rec .69, SimUSER .79"
+VOTERS = 0.674  # Zhang et al. 2025, table 6
 Weighed = Callable[[FloatArray], float]  # a figure, by how much each user counts [U]
 
 
@@ -72,6 +73,7 @@ def main() -> None:
                 rows += taste(about, dataset, train, held, population)
             if np.isfinite(held.ratings).any():
                 rows += ratings(about, name, train, held, population)
+                rows += votes(about, train, held, population)
             at_most = [one.figure for one in rows if one.note.startswith(AT_MOST)]
             update("users", "make bench-users", rows, about, at_most=at_most)
 
@@ -166,6 +168,10 @@ def ratings(about: str, name: str, train: Dataset, held: Interactions, populatio
     count = len(train.users)
     goals = {"ml-1m": (0.75, 0.9, 0.01), "ml-100k": (0.75, None, None), "coat": (0.70, None, None)}
     area, error, divergence = goals.get(name, (None,) * 3) if about.endswith("choice: ") else (None,) * 3
+    note = "rows pooled"
+    if isinstance(population, VotersPopulation):
+        note += f"; published for such users, on Yelp: {VOTERS}"
+        area = VOTERS if name == "ml-1m" else None
     good = held.ratings >= LIKED
     of_high, of_low = held.users[good], held.users[~good]
     expected = told.expected.astype(np.float64)
@@ -173,7 +179,7 @@ def ratings(about: str, name: str, train: Dataset, held: Interactions, populatio
         f"{about}AUC, liked against rated lower",
         pooled(expected[good], expected[~good], of_high, of_low, count),
         area,
-        "rows pooled",
+        note,
     )
     within = areas(expected[good], expected[~good], of_high, of_low, count)
     yield row(f"{about}AUC within users, liked against rated lower", mean(within), note="mean over users")
@@ -199,6 +205,24 @@ def ratings(about: str, name: str, train: Dataset, held: Interactions, populatio
     yield from distributions(about, train, held, told.ratings, population, divergence)
     low = np.isin(told.ratings, np.unique(log.ratings)[:2])
     yield row(f"{about}share of 1 and 2 stars", mean(per_user(held.users, low, count)))
+
+
+def votes(about: str, train: Dataset, held: Interactions, population: Any) -> Iterator[Row]:
+    """Yield how well each vote alone, and all of them weighed, tell liked rows from those rated lower."""
+    if not isinstance(population, VotersPopulation):
+        return
+    good, count = held.ratings >= LIKED, len(train.users)
+    of_high, of_low = held.users[good], held.users[~good]
+    odds = population.votes(held.users, held.items)
+    weighed = VotersPopulation(rule="weights")
+    weighed.fit(train)
+    each = {f"the vote by {facet} alone": odds[:, place] for place, facet in enumerate(FACETS)}
+    each["the three, weighed"] = judged(weighed, held.users, held.items).expected.astype(np.float64)
+    for kind, values in each.items():
+        area = pooled(values[good], values[~good], of_high, of_low, count)
+        yield row(f"{about}AUC of {kind}, liked against rated lower", area, note="rows pooled")
+        inner = areas(values[good], values[~good], of_high, of_low, count)
+        yield row(f"{about}AUC within users of {kind}, liked against rated lower", mean(inner), note="mean over users")
 
 
 def distributions(

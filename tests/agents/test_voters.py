@@ -139,7 +139,7 @@ def test_a_model_names_the_keywords_once_and_users_go_by_them(big: World):
     assert model.asked == 150
     assert population.panel is not None
     assert other.panel is not None
-    more = (population.panel.facets.of(users, items)[0] - other.panel.facets.of(users, items)[0])[:, 0]
+    more = (population.panel.facets.of(users, items).chosen[0] - other.panel.facets.of(users, items).chosen[0])[:, 0]
     good = log[log.ratings >= liked_from(log.ratings)]
     liked = set(zip(good.users.tolist(), good.items.tolist(), strict=True))
     matches = [
