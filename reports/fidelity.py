@@ -14,7 +14,7 @@ from simenv.rundir import RunDir
 
 from .discretion import discreet
 from .numbers import DASH, MINUS, MISSING, interval, number
-from .verdict import TRUST, Tone, trust
+from .verdict import MADE, TRUST, Tone, trust
 
 FIDELITY = "fidelity.json"
 WIDE = 110  # letters of a terminal that holds every column
@@ -94,7 +94,8 @@ def about(found: Mapping[str, Any]) -> str:
     if not found["users"]:
         return "Only this run's own log was reviewed."
     on = f", on {found['on']} UTC" if found.get("on") else ""
-    return f"Measured on {found['users']} users by {found['asked']:,} answers in {found['seconds']:.1f} s{on}."
+    whose = " of a made world, against its made rows" if found.get("is_synthetic") else ""
+    return f"Measured on {found['users']} users{whose} by {found['asked']:,} answers in {found['seconds']:.1f} s{on}."
 
 
 def fidelity_table(found: Mapping[str, Any], width: int | None = None) -> Table:
@@ -124,7 +125,8 @@ def fidelity_table(found: Mapping[str, Any], width: int | None = None) -> Table:
 def fidelity_line(found: Mapping[str, Any]) -> Text:
     """Return the verdict on the whole, with its note."""
     word = str(found["verdict"])
-    return Text.assemble((f"fidelity: {word}", COLOURS.get(word, "")), ". ", str(found["note"]))
+    whose = f"{MADE} " if found.get("is_synthetic") else ""
+    return Text.assemble((f"fidelity: {word}", COLOURS.get(word, "")), ". ", whose, str(found["note"]))
 
 
 def _badge(word: str) -> Text:

@@ -213,7 +213,9 @@ def _measure(
             if isinstance(one, Closing):
                 one.close()
     LOG.info("fidelity: %s, in %.1f s", found.word, found.seconds)
-    about: Found = {"name": chosen.name, "data": stage.split.train.name, "split": stage.split.protocol}
+    train = stage.split.train
+    about: Found = {"name": chosen.name, "data": train.name, "split": stage.split.protocol}
+    about["is_synthetic"] = train.is_synthetic
     if other is not None:
         about["agreement"] = other | {"verdict": "told", "question": AGREEMENT_QUESTION}
     return found.plain() | about | {"on": datetime.now(UTC).strftime("%Y-%m-%d %H:%M")}

@@ -71,6 +71,20 @@ def test_the_line_says_the_verdict_first():
     assert fidelity_line(FOUND).plain.startswith("fidelity: fail. fail: taste")
 
 
+@pytest.mark.parametrize("width", [70, 160])
+def test_the_printed_verdict_says_where_the_world_is_made(width: int):
+    made = FOUND | {"is_synthetic": True}
+
+    line, told = (
+        " ".join(fidelity_line(made).plain.split()),
+        " ".join(printed(fidelity_table(made, width), width).split()),
+    )
+
+    assert "users and rows of this data set are made, so no check here was against real users" in line
+    assert "of a made world, against its made rows" in told
+    assert "made" not in fidelity_line(FOUND).plain + printed(fidelity_table(FOUND, width), width)
+
+
 def test_the_report_has_a_section_that_escapes_what_it_says(failed: RunDir):
     page = report(failed)
 

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from simenv.errors import PopulationError, ScenarioError, SimenvError
 from simenv.fidelity.battery import TESTS
 from simenv.population import AnsweredBy, answered_by
 from simenv.rundir import RunDir
+from simenv.scenarios.cli import app
 from simenv.scenarios.fidelity import fingerprint, why_not
 from simenv.scenarios.fidelity_command import fidelity
 from simenv.scenarios.fitted import cache_home
@@ -39,6 +41,15 @@ def test_a_run_measures_its_users_before_it_ranks(tmp_path: Path, tiny: Tiny):
     assert list(told["tests"]) == list(TESTS)
     assert told["verdict"] == found["verdict"] != "not measured"
     assert "Are these users like real ones?" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_is_found_in_a_made_world_says_so_on_the_terminal(tiny_file: Callable[..., Path], tmp_path: Path):
+    path = tiny_file(fidelity={"tests": ["taste"]})
+    said = CliRunner().invoke(app, ["fidelity", str(path), "--out", str(tmp_path / "found")])
+
+    told = " ".join(said.output.split())
+    assert "users and rows of this data set are made, so no check here was against real users" in told
+    assert json.loads((tmp_path / "found" / "fidelity.json").read_text(encoding="utf-8"))["is_synthetic"] is True
 
 
 def test_what_was_found_is_taken_from_the_cache(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch):
