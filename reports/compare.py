@@ -24,6 +24,7 @@ from .terminal import short_labels
 from .verdict import Note, status, trust
 
 RESULTS = ("seconds", "command", "status", "fidelity", "question", "empty_places", "policies", "readings", "ways")
+COUNTED = ("rows", "answered_by")  # counted in the log, or following from the population
 WIDE = 100  # letters of a terminal that holds every column
 HARMLESS = ("scenario", "users", "policy", "offline", "dataset.name")  # differences are taken on the users of both
 WORDS = {
@@ -161,7 +162,7 @@ def settings_of(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Settin
 
 
 def _settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in manifest.items() if name not in RESULTS}
+    kept = {name: value for name, value in manifest.items() if name not in RESULTS + COUNTED}
     policies = {
         entry["label"]: {"name": entry.get("name", ""), **(entry.get("options") or {})}
         for entry in manifest.get("policies", [])

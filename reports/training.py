@@ -13,7 +13,7 @@ from simenv.rundir import RunDir
 
 from .discretion import discreet
 from .forest import Bar, forest_plot
-from .numbers import MINUS, MISSING, interval, number, signed
+from .numbers import DASH, MINUS, MISSING, interval, number, signed
 from .report import page
 from .svg import COLOURS, Figure
 from .verdict import Note, trust
@@ -223,7 +223,7 @@ def figures(told: Mapping[str, Any]) -> list[Figure]:
                 f"{who}-{name}".replace("@", "-"),
                 f"{TITLES.get(name, name)}: {WHO[who]}",
                 "Dots are means over users, lines their 95 % intervals; the policies beside stand last.",
-                name,
+                TITLES.get(name, name),
                 bars,
             )
         )
@@ -275,7 +275,7 @@ def _cell(one: Mapping[str, Any], place: int, name: str = "") -> Cell:
     """Return a figure after a stage; of what is neither good nor bad in itself no change has a colour."""
     if one["mean"] is None:
         return Cell(MISSING, "", "", "")
-    value, reach = number(one["mean"], one["low"], one["high"]), interval(one["low"], one["high"])
+    value, reach = number(one["mean"], one["low"], one["high"]), interval(one["low"], one["high"], DASH)
     if not place:
         return Cell(value, reach, "", "")
     gained = one["gained"]

@@ -249,6 +249,7 @@ def compare(
 ) -> None:
     """Compare two runs on the users they share."""
     from rich.console import Console
+    from rich.text import Text
 
     from simenv.reports.compare import compare_runs, comparison_markdown, comparison_table
     from simenv.rundir import RunDir
@@ -260,7 +261,9 @@ def compare(
     console = Console()
     for warning in found.warnings:
         console.print(f"warning: {warning}", style="bold red", markup=False)
-    console.print(f"\non {found.users} users of both runs", comparison_table(found, console.width), highlight=False)
+    before, after = found.names
+    head = Text(f"\non {found.users} users of both runs; differences are {after} minus {before}")
+    console.print(head, comparison_table(found, console.width), highlight=False)
     for setting in found.settings:
         console.print(f"{setting.name}: {setting.one} / {setting.other}", markup=False, highlight=False)
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from simenv.errors import RunError
-from simenv.reports.compare import compare_runs, comparison_markdown, comparison_table
+from simenv.reports.compare import compare_runs, comparison_markdown, comparison_table, settings_of
 from simenv.rundir import RunDir
 
 MakeRun = Callable[..., RunDir]
@@ -86,6 +86,8 @@ def test_any_setting_that_could_explain_a_difference_is_warned_of(make_run: Make
 def test_what_a_run_left_or_is_called_is_no_reason(make_run: MakeRun):
     later = make_run(folder="later", scenario="another", offline=10, empty_places={"mf": 3})
     assert not compare_runs(make_run(), later).warnings
+    left = {"rows": {"events": 9}, "answered_by": {"a_model": False}}
+    assert not settings_of(left, {"rows": {"events": 12}})
 
 
 def test_changes_are_corrected_for_all_metrics_together(make_run: MakeRun):

@@ -1,5 +1,6 @@
 """The report on a training says how large a change is, who says so, and what came of each stage."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -157,3 +158,24 @@ def test_stages_that_nobody_graded_stand_in_no_table():
 
 def test_with_one_stage_there_is_nothing_to_tell():
     assert "nothing to hold it against" in sentence({"changes": [], "stages": []})
+
+
+def test_what_is_said_to_be_coloured_is():
+    page = training_report(training(grades(1, judges=0.5, teachers=-0.5)))
+    style, _, body = page.partition("</style>")
+    assert {"chip good", "chip red"} <= set(re.findall(r'class="(chip \w+)"', body))
+    for tone in ("good", "red"):
+        assert re.search(rf"\.{tone} {{ background: [^}}]+ color:", style)
+    drawn = set(re.findall(r'class="(?:curve|dot) (\w+)"', body))
+    assert drawn == {"c0", "c1", "c2"}  # the policy that is trained, pop and EASE
+
+
+def test_what_stands_beside_has_one_colour_in_plots_and_tables():
+    page = training_report(training(grades(1)))
+    for name, ink in (("pop, beside", "c1"), ("ease, beside", "c2"), ("sft", "c0")):
+        assert set(re.findall(rf'<i class="key (\w+)"></i>{name}<', page)) == {ink}
+    for name, ink in (("pop", "c1"), ("ease", "c2"), ("sft", "c0")):
+        (row,) = set(
+            re.findall(rf'class="name" text-anchor="end">{name}</text><polyline[^>]*class="curve (\w+)"', page)
+        )
+        assert row == ink
