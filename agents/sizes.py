@@ -1,16 +1,19 @@
 """How much agents will ask of their model, before anybody is asked."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from simenv.chance import stream
+from simenv.chat.decisions import parts
 from simenv.dataset import Dataset
 
 from .afterwards import MOST_MET
 from .agent import Agent
 from .answers import letters
+from .decisions import page_decisions
 from .keywords import question_of
 from .llm import LLMPopulation
 from .memory import Memory, told
@@ -20,6 +23,8 @@ ANSWERED = 80  # bytes of an answer for each item, and beside them
 WRITTEN = 400  # bytes of a persona or an item's text
 MET = 120  # bytes of a line on who met an item
 SAMPLED = 50  # users and items whose prompts are measured
+REPAIRED = 2  # calls for an answer, with the one that repairs it
+NEWS = 1.6  # importance that gathers on a page, at the most: of a fact and of a feeling
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Size:
 def size_of_run(
     population: LLMPopulation, users: Sequence[int], *, encounters: int, page_size: int, pages: int
 ) -> Size:
-    """Return the most that a run takes in which every user stays for every page.
+    """Return about what a run takes in which every user stays for every page, and every answer is read as it comes.
 
     `encounters` are the policies times the seeds: how often each user comes.
     """
@@ -55,6 +60,44 @@ def size_of_run(
     if "items" in population.afterwards:
         total += (_mean(_item_texts(population)) + Size(0, MOST_MET * MET / BYTES_A_TOKEN)) * (shown * encounters)
     return total
+
+
+def size_of_encoder(population: LLMPopulation, users: int, *, page_size: int, pages: int) -> Size:
+    """Return about what the names of items take that memories are found by, where the encoder is asked for them."""
+    catalog = population.dataset.catalog
+    shown = min(len(catalog), users * page_size * pages)
+    some = stream(0, "estimate names").choice(len(catalog), size=min(SAMPLED, len(catalog)), replace=False).tolist()
+    named = [one.named for one in map(population.shelf.shown, some) if one is not None]
+    return Size(1, sum(map(len, named)) / len(named) / BYTES_A_TOKEN) * shown
+
+
+def most_calls(population: LLMPopulation, users: int, *, encounters: int, page_size: int, pages: int) -> int:
+    """Return how many answers of its model a run takes at the most, though each answer has to be repaired."""
+    count, per_page = len(population.dataset.catalog), population.conduct.calls
+    page = max(REPAIRED, len(parts(page_decisions(page_size, np.uint64(0), 0).decisions)))  # decisions need no repair
+    if per_page > 1:
+        page = per_page * REPAIRED
+    after = _most_reflections(population, pages) + 1 + population.conduct.reflects
+    total = users * encounters * (pages * page + REPAIRED * after)
+    if population.personas == "written":
+        total += REPAIRED * users
+    if population.item_texts == "written":
+        total += REPAIRED * min(count, users * page_size * pages * encounters)
+    if "items" in population.afterwards:
+        total += REPAIRED * min(count, users * page_size * pages) * encounters
+    return total
+
+
+def most_encoder_calls(population: LLMPopulation, users: int, *, encounters: int, page_size: int, pages: int) -> int:
+    """Return how many texts the encoder is asked for at the most: names of items, and records about none."""
+    shown = min(len(population.dataset.catalog), users * page_size * pages * encounters)
+    return 1 + shown + users * encounters * (2 * pages + _most_reflections(population, pages) + 1)
+
+
+def _most_reflections(population: LLMPopulation, pages: int) -> int:
+    """Return how often an agent thinks over what has gathered before its last page, at the most."""
+    after = population.rules.reflect_after
+    return 0 if math.isinf(after) else (pages - 1) // max(math.ceil(after / NEWS - 1e-9), 1)
 
 
 def size_of_keywords(dataset: Dataset) -> Size:

@@ -69,7 +69,10 @@ def run(
         Path | None, typer.Option(help="Ask no language model: take all answers from this run's record.", metavar="DIR")
     ] = None,
     only_estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only say how many calls, tokens and how much money it takes at most.")
+        bool,
+        typer.Option(
+            "--estimate", help="Only say about what it takes in calls, tokens and money, and at most in calls."
+        ),
     ] = False,
     allow_code: AllowCode = False,
 ) -> None:

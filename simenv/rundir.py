@@ -12,7 +12,7 @@ comparisons.json  policies against each other on the same users
 fidelity.json     how far the users are like real ones: every test, its figures and its verdict
 personas.jsonl    who the users are, where they are agents
 item_texts.jsonl  what is said of items, where a model wrote it or items thought over who took them
-answers.sqlite    what language models answered, where any were asked
+answers.sqlite    what language models answered, where any were asked, and what each request took
 report.html
 """
 

@@ -38,6 +38,11 @@ class Embedding(Direct):
         """Return what vectors follow from."""
         return {"kind": KIND, "model": self.model, "dimensions": self.dimensions}
 
+    @property
+    def most_probes(self) -> int:
+        """One, to find out that it is there."""
+        return 1
+
     async def _knock(self, client: aiohttp.ClientSession) -> Reply:
         return await self._exchange(client, "POST", "/embeddings", self._body(""))
 

@@ -111,6 +111,13 @@ class Endpoint(ABC, Generic[Client]):
         return self._decides.value
 
     @property
+    def most_probes(self) -> int:
+        """Return how many answers it takes at the most to find out that it is there and how it is asked."""
+        in_words = len(self._in_words) - 1  # each asked for with two lengths; then once without a form
+        decides = Way.DECISIONS in self.ways and self.ways != (Way.DECISIONS,)
+        return 1 + 2 * in_words + bool(in_words) + 2 * decides
+
+    @property
     def settings(self) -> Mapping[str, Any]:
         """Return what answers follow from; of the ways those to choose from, which a replay knows without a probe."""
         ways = [way.value for way in self.ways]
