@@ -17,10 +17,10 @@ from simenv.chance import stream
 from simenv.dataset import Dataset
 
 LAGS = 20  # places back of an item that still speak for the next
-RANK = 48  # of the factored tables
-HALF = 20.0  # items after which one says half as much of what is chosen
+RANK = 96  # of the factored tables
+HALF = 10.0  # items after which one says half as much of what is chosen
 HALF_LIKED = 400.0  # the same of what is liked
-DOUBT, DOUBT_LIKED = 5.0, 50.0  # pairs' worth of doubt about a cell's rows and columns
+DOUBT, DOUBT_LIKED = 20.0, 50.0  # pairs' worth of doubt about a cell's rows and columns
 MEAN_DOUBT = 5.0  # rows' worth of doubt about a user's or an item's usual share of likes
 MOST_ROWS = 1_500_000  # beyond these a sample of users is counted
 ROUNDS = 4  # of the search for directions

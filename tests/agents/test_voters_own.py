@@ -7,7 +7,7 @@ import pytest
 
 from simenv.agents import choosing, rating
 from simenv.agents.choice import ChoicePopulation
-from simenv.agents.sequences import DOUBT, LAGS, learn_sequences
+from simenv.agents.sequences import DOUBT, HALF, LAGS, learn_sequences
 from simenv.agents.voters import FACETS, VotersPopulation
 from simenv.arrays import BoolArray, FloatArray
 from simenv.catalog import Catalog
@@ -145,5 +145,5 @@ def test_sequences_are_the_counted_pairs(world: Dataset):
     for user in range(len(few.users)):
         rows = range(few.starts[user], few.starts[user + 1])
         for row in rows:
-            states[user, log.items[row] + width * (not liked[row])] += 0.5 ** ((rows[-1] - row) / 20)
+            states[user, log.items[row] + width * (not liked[row])] += 0.5 ** ((rows[-1] - row) / HALF)
     np.testing.assert_allclose(found.chosen_users @ found.chosen_items.T, states @ scaled, atol=1e-9)
