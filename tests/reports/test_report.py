@@ -6,9 +6,11 @@ from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from simenv.errors import RunError
+from simenv.metrics import HEADLINE, measure
 from simenv.reports.report import report, write_report
 from simenv.rundir import RunDir
 
@@ -192,3 +194,16 @@ def test_a_run_without_metrics_says_what_would_write_them(run: RunDir):
 
     with pytest.raises(RunError, match="rescore"):
         report(run)
+
+
+def test_what_is_corrected_together_is_said_as_it_was_computed(run: RunDir):
+    assert "corrected (Holm) for all pairs and metrics of a kind together: of sessions, of lists, offline" in report(
+        run
+    )
+    rows = measure(run).comparisons
+    of_sessions = [row for row in rows if row["metric"] in HEADLINE]
+    assert len(of_sessions) > len(HEADLINE)
+    chances = np.array([row["p"] for row in of_sessions])
+    order = np.argsort(chances)  # Holm by hand: the k-th least of n times n - k, and never less than one before
+    steps = np.maximum.accumulate(np.minimum(chances[order] * (len(chances) - np.arange(len(chances))), 1.0))
+    assert [of_sessions[place]["p_holm"] for place in order] == pytest.approx(steps.tolist())
