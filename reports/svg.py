@@ -17,7 +17,8 @@ COLOURS = 7
 WIDTH = 420
 MARGIN = 1.0  # left free at both sides
 LEAST_GUTTER, MOST_GUTTER = 104.0, 156.0  # for the names beside rows
-LABEL_GAP = 13.5
+LABEL_GAP = 13.5  # between names of different lines
+LINE_GAP = 11.5  # between the lines of one name, so that two names of two lines find room in two rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +165,8 @@ def label(x: float, y: float, name: str, lines: Sequence[str], anchor: str = "st
     notes = [] if "".join(lines) == name else [tag("title", name)]
     if len(lines) == 1:
         return tag("text", *notes, lines[0], x=x, y=y, _class="name", text_anchor=anchor)
-    top = y - LABEL_GAP / 2 * (len(lines) - 1)
-    parts = [tag("tspan", line, x=x, y=top + LABEL_GAP * place) for place, line in enumerate(lines)]
+    top = y - LINE_GAP / 2 * (len(lines) - 1)
+    parts = [tag("tspan", line, x=x, y=top + LINE_GAP * place) for place, line in enumerate(lines)]
     return tag("text", *notes, *parts, _class="name", text_anchor=anchor)
 
 

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -88,3 +89,12 @@ def test_the_sizes_are_those_of_the_style_sheet(run: RunDir):
     assert max(map(float, rest)) == TICK
     for size in (12.0, 13.0):
         assert text_width("median +0.5", size) > text_width("median +0.5", size - 1)
+
+
+def test_names_in_two_lines_do_not_touch_those_of_the_next_row(make_run: MakeRun):
+    page = report(make_run(dict(zip(LONG, [4.0, 3.0, 1.0], strict=True))))
+
+    (drawn,) = re.findall(r'<svg (?=[^>]*aria-labelledby="exits).*?</svg>', page)
+    lines = [float(line.get("y", "0")) for line in ElementTree.fromstring(drawn).iter("tspan")]
+    assert len(lines) == 6
+    assert min(after - before for before, after in pairwise(lines)) >= 11
