@@ -12,11 +12,10 @@ from typing import Any
 
 from simenv.errors import RunError
 from simenv.intervals import LEAST_P
-from simenv.metrics import METRICS, OFFLINE, metric_of
+from simenv.metrics import METRICS, OFFLINE, knows_truth, metric_of
 from simenv.rundir import RunDir
 
 MAIN = "N_like"
-BOUNDS = ("oracle", "anti-oracle")
 CHANCE = "by chance"  # what any order would give on average: a bound that nobody has to know the truth for
 CERTAIN = 0.05  # a corrected p below this tells two policies apart
 
@@ -177,7 +176,7 @@ def standings_of(
 
 def is_bound(label: str, name: str = "") -> bool:
     """Whether a policy bounds the others instead of contesting with them."""
-    return label == CHANCE or any(word.lower().replace("_", "-") in BOUNDS for word in (label, name))
+    return label == CHANCE or knows_truth(label, name)
 
 
 def _sorted(policies: Iterable[str], estimates: Mapping[str, Mapping[str, Estimate]], main: str) -> list[str]:

@@ -140,6 +140,7 @@ INTERVIEW: dict[str, Metric] = {
         ),
     )
 }
+BOUNDS = ("oracle", "anti-oracle")  # policies that know the truth: they bound the others and contest nothing
 HEADLINE = [metric.name for metric in METRICS.values() if metric.headline]
 
 
@@ -552,3 +553,8 @@ def _places(column: pa.ChunkedArray, values: Sequence[object]) -> IntArray:
     except KeyError as missing:
         raise RunError(f"the log names {missing}, of which the run's tables know nothing; it was changed") from None
     return ranks[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+def knows_truth(*names: str) -> bool:
+    """Tell whether a policy, by its label or name, knows the truth and so contests nothing."""
+    return any(name.lower().replace("_", "-") in BOUNDS for name in names)

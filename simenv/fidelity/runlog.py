@@ -11,6 +11,7 @@ from simenv.arrays import FloatArray, IntArray
 from simenv.errors import RunError
 from simenv.eventlog import grade_numbers
 from simenv.intervals import Interval
+from simenv.metrics import knows_truth
 from simenv.pages import EMPTY, Grade, Page, Reaction, Turn
 from simenv.rundir import PERSONAS, RunDir
 
@@ -35,12 +36,13 @@ def review_log(run: RunDir) -> Result:
     scale, statements = scale_of(run.events["rating"].to_numpy()), statements_of(run)
     evidence = {label: Evidence(one, scale, statements, keeps_empty=False) for label, one in logs.items()}
     found = reviewed(evidence, users, LIMITS)
-    figures, table = between_policies(logs, users)
+    bounds = [one["label"] for one in manifest["policies"] if knows_truth(one["label"], str(one.get("name", "")))]
+    figures, table = between_policies({label: one for label, one in logs.items() if label not in bounds}, users)
     return replace(found, figures=(*found.figures, *figures), tables=(*found.tables, table))
 
 
 def between_policies(logs: Mapping[str, Played], users: int) -> tuple[list[Figure], Table]:
-    """Return what of the variance lies between the policies of a run; unmeasured where there is one.
+    """Return what of the variance lies between policies that contest a run; unmeasured where there is one.
 
     Policies meet the same users with the same chance, so a user's part holds their chance.
     """

@@ -13,6 +13,7 @@ import pytest
 
 from simenv.errors import RunError
 from simenv.fidelity.bench import METRICS
+from simenv.fidelity.results import Table
 from simenv.fidelity.runlog import review_log, sessions_of
 from simenv.metrics import session_table
 from simenv.pages import EMPTY
@@ -204,3 +205,15 @@ def test_a_run_of_one_policy_has_no_variance_between_policies(tmp_path: Path, ti
 
     (table,) = [table for table in found.tables if "policies of this run" in table.title]
     assert "unmeasured: one policy" in str(table.rows[0][1])
+
+
+def test_who_knows_the_truth_has_no_part_in_the_variance_between_policies(
+    tmp_path: Path, tiny: Callable[..., Scenario]
+):
+    def table(name: str, policies: list[str]) -> Table:
+        found = review_log(run(tiny(policies=policies), tmp_path / name))
+        return next(table for table in found.tables if "policies of this run" in table.title)
+
+    alone = table("alone", ["random", "pop"])
+    assert table("bounded", ["random", "pop", "oracle", "anti-oracle"]) == alone
+    assert "unmeasured" in str(table("single", ["pop", "oracle"]).rows[0][1])
