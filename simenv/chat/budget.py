@@ -130,9 +130,9 @@ class Budget:
         self._count(request, self._noted(kind, request.tokens))
 
     def close(self) -> None:
-        """Write down what waited for a record."""
+        """Write down what waited for a record, and let go of its file."""
         if self._ledger is not None:
-            self._ledger.flush()
+            self._ledger.close()
 
     def _begin(self) -> Spent:
         """Return what was spent before this process, and count it the first time."""

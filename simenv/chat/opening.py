@@ -13,7 +13,7 @@ from .budget import Budget, Budgeted, Prices
 from .crowd import Crowd
 from .faults import DeadEnd
 from .model import ChatModel
-from .record import Keys, Record, Recorded, answers_in
+from .record import Keys, Record, Recorded, UnderWay, answers_in
 from .retries import Retried
 from .scripted import Scripted
 from .spending import Ledger
@@ -39,6 +39,7 @@ class Answers:
     replay: bool = False
     goes_on: bool = False  # whether budgets begin with what is spent already: the run in that folder is resumed
     recorded: list[ChatModel] = field(default_factory=list)  # every model opened, without what stands around it
+    under_way: UnderWay = field(default_factory=UnderWay)
     budgets: dict[object, Budget] = field(default_factory=dict)  # equal models with equal limits share one
 
     def check(self) -> None:
@@ -144,7 +145,7 @@ def _within(
         ledger = None if answers.replay else Ledger(Record(answers.path), mark)
         answers.budgets[shared] = Budget(**(budget or {}), prices=limits.prices, ledger=ledger, goes_on=answers.goes_on)
     answers.recorded.append(bare)
-    return Recorded(Budgeted(model, answers.budgets[shared]), record, answers.replay)
+    return Recorded(Budgeted(model, answers.budgets[shared]), record, answers.replay, answers.under_way)
 
 
 def open_embedding(

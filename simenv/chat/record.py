@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,16 @@ class Count:
     tokens_out: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """What models that share a record have asked in this process, by key; what is alike is asked once for all."""
+
+    asked: dict[bytes, "asyncio.Future[Answer | ChatError | None]"] = field(
+        default_factory=dict
+    )  # and not answered yet
+    settled: set[bytes] = field(default_factory=set)  # that got no answer, or none that could be read
+
+
 class Recorded:
     """A model that answers from the record where it can, and otherwise asks and records.
 
@@ -215,11 +225,12 @@ class Recorded:
     was answered is answered again, what failed fails again, and what was never asked is a dead end.
     """
 
-    def __init__(self, model: ChatModel, record: Record, replay: bool = False) -> None:
+    def __init__(
+        self, model: ChatModel, record: Record, replay: bool = False, under_way: UnderWay | None = None
+    ) -> None:
         self.model, self.record, self.replay = model, record, replay
         self.counts: dict[str, Count] = defaultdict(Count)  # by the kind of question
-        self._asked: dict[bytes, asyncio.Future[Answer | ChatError | None]] = {}
-        self._settled: set[bytes] = set()  # what got no answer that could be read in this process
+        self._under_way = under_way or UnderWay()
         self._keys = Keys(model.settings)
 
     @property
@@ -230,12 +241,12 @@ class Recorded:
     async def ask(self, question: Question) -> Answer:
         """Return the answer of the record, else of the model."""
         key, count = self._keys.of(question), self.counts[question.kind]
-        while (asked := self._asked.get(key)) is not None:
+        while (asked := self._under_way.asked.get(key)) is not None:
             same = await asyncio.shield(asked)
             if same is not None:
                 return self._told(same, count)
         found = self.record.find(key)
-        if found is not None and (self.replay or not found.unread or key in self._settled):
+        if found is not None and (self.replay or not found.unread or key in self._under_way.settled):
             return self._told(found.answer, count)
         if self.replay:
             raise DeadEnd(
@@ -248,7 +259,7 @@ class Recorded:
         """Note whether nothing could be made of the answer to a question; a replay changes nothing."""
         if not self.replay:
             key = self._keys.of(question)
-            self._settled.add(key)  # equal questions of this process get the same answer
+            self._under_way.settled.add(key)  # equal questions of this process get the same answer
             self.record.mark_unread(key, unread)
 
     def _told(self, found: Answer | ChatError, count: Count) -> Answer:
@@ -260,7 +271,7 @@ class Recorded:
         return found
 
     async def _call(self, key: bytes, question: Question, count: Count) -> Answer:
-        asked = self._asked[key] = asyncio.get_running_loop().create_future()
+        asked = self._under_way.asked[key] = asyncio.get_running_loop().create_future()
         told: Answer | ChatError | None = None  # and so it stays for who waits if this call is cancelled
         count.calls += 1
         try:
@@ -270,12 +281,12 @@ class Recorded:
             told = error
             raise
         finally:
-            del self._asked[key]
+            del self._under_way.asked[key]
             asked.set_result(told)
             if told is not None and not isinstance(told, DeadEnd):
                 self.record.put(key, question.kind, told)
                 if isinstance(told, ChatError):
-                    self._settled.add(key)
+                    self._under_way.settled.add(key)
         count.tokens_in += answer.tokens_in
         count.tokens_out += answer.tokens_out
         return answer

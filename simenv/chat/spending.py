@@ -86,6 +86,11 @@ class Ledger:
             with self.record.using() as connection:
                 connection.execute(END, (tokens_in, tokens_out, counted, entry.time, entry.row))
 
+    def close(self) -> None:
+        """Write down what waited, and let go of the file; it is opened again when it is needed."""
+        self.flush()
+        self.record.close()
+
     def flush(self) -> None:
         """Write down what waited for the record's file."""
         if not self._held or not self.record.path.is_file():

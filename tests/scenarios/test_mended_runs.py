@@ -208,6 +208,25 @@ def test_spending_is_what_the_server_charged_probes_repairs_and_broken_answers_i
     assert tuple(map(sum, zip(*kinds.values(), strict=True))) == charged
 
 
+def test_agents_of_two_kinds_share_a_budget_and_ask_once_what_they_ask_alike(tiny: Tiny, server: Any, tmp_path: Path):
+    """Both have the items described: those that cannot be read are asked for once, and a replay tells it so again."""
+    model = {"kind": "endpoint", "model": "scripted", "ways": ["schema"], "budget": {"tokens": 1_000_000}}
+    kind = {"name": "llm", "model": model, "item_texts": "written", "most_failed": 1.0}
+    population = {"name": "mixture", "of": [kind | {"label": "one"}, kind | {"label": "other"}]}
+    scenario = tiny(population=population, users=12, max_pages=2, offline=None)
+    server.answer = lambda body: broken(body) if "# An item" in str(body["messages"]) else by_rules(body)
+
+    result = run(scenario, tmp_path / "run")
+
+    asked = Counter(body for body in server.bodies if not is_probe(json.loads(body)))
+    assert set(asked.values()) == {1}
+    assert spending(tmp_path / "run")[:2] == tuple(server.billed)
+    assert [file.name for file in (tmp_path / "run").glob("answers*")] == [ANSWERS]
+    calls = len(server.bodies)
+    assert rows(run(scenario, tmp_path / "again", replay=tmp_path / "run")) == rows(result)
+    assert len(server.bodies) == calls
+
+
 def test_the_budget_of_a_resumed_run_goes_on_where_it_stopped(some: Tiny, server: Any, tmp_path: Path):
     with pytest.raises(BudgetSpent):
         run(some(15, budget={"tokens": 40_000}), tmp_path / "run")
