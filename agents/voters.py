@@ -13,7 +13,7 @@ Texts and neighbours are what content-based policies go by: these users may take
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import numba
@@ -32,6 +32,7 @@ from simenv.judgement import Judgement
 from simenv.options import check_choice, check_number
 from simenv.pages import Grade, Page, Reaction
 from simenv.population import AnsweredBy
+from simenv.store import Arrays
 from simenv.text import TfidfEncoder, tfidf, word_counts
 
 from .browsing import Browsing, Habits, Minds, habits_of, worth_of
@@ -106,6 +107,42 @@ class VotersPopulation:
         usual = _usual_worth(panel, dataset.popularity, stream(self.seed, "voters usual"))
         self.panel = replace(panel, minds=replace(panel.minds, usual=usual))
         self.level_users = level_users(dataset, self.seed)
+
+    def state(self) -> Arrays:
+        """Return all that was learnt; with keywords named by a model it is not kept, so that answers are on record."""
+        if self.keywords is not None:
+            raise SimenvError("voters: users whose keywords a model named are fitted anew")
+        panel = self._seated()
+        facets = panel.facets
+        arrays = _arrays("words", facets.words) | _arrays("history", facets.history)
+        arrays |= _arrays("sequences", facets.sequences) | _arrays("scale", panel.scale) | _arrays("minds", panel.minds)
+        for name, council in (("chooses", panel.chooses), ("likes", panel.likes)):
+            if council is not None:
+                arrays |= {f"{name}.{place}": vote for place, vote in enumerate((*council.votes, council.weights))}
+        return arrays | {"liked_share": np.array([facets.liked_share]), "level_users": self.level_users}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Be as the population was whose state this is."""
+
+        def part(name: str) -> dict[str, Any]:
+            begin = f"{name}."
+            return {label.removeprefix(begin): one for label, one in arrays.items() if label.startswith(begin)}
+
+        def council(name: str) -> _Council:
+            votes = part(name)
+            *each, weights = (votes[str(place)] for place in range(len(votes)))
+            return _Council(each, weights)
+
+        facets = _Facets(
+            _Words(**part("words")),
+            _History(**part("history")),
+            Sequences(**part("sequences")),
+            float(arrays["liked_share"][0]),
+        )
+        likes = council("likes") if part("likes") else None
+        minds = Minds(**part("minds"), habits=self.habits)
+        self.panel = _Panel(facets, council("chooses"), likes, _Scale(**part("scale")), self.rule, minds)
+        self.level_users = arrays["level_users"]
 
     def enter(self, users: IntArray, luck: BitArray) -> "Voting":
         """Seat these users in this order."""
@@ -362,6 +399,10 @@ def _usual_worth(panel: _Panel, popularity: IntArray, rng: np.random.Generator) 
     users = len(panel.minds.usual)
     votes = panel.facets.of(np.repeat(np.arange(users), len(items)), np.tile(items, users))
     return worth_of(panel.odds(votes, met=True).reshape(users, len(items)))
+
+
+def _arrays(name: str, part: "_Words | _History | Sequences | _Scale | Minds") -> Arrays:
+    return {f"{name}.{field.name}": getattr(part, field.name) for field in fields(part) if field.name != "habits"}
 
 
 def own_chance(luck: BitArray) -> BitArray:

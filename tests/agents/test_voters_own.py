@@ -1,6 +1,7 @@
 """Users by three votes are a population of their own: they read nothing that `choice` learns, and tell likes."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from simenv.chance import key, mix
 from simenv.dataset import Dataset, Users
 from simenv.films import films_world
 from simenv.interactions import Interactions
+from simenv.loop import luck_of
+from simenv.pages import Page
+from simenv.store import read_state, write_state
 
 PUBLISHED = 0.674  # AUC of Zhang et al. 2025 among rated items
 EVERYONE = 300
@@ -147,3 +151,24 @@ def test_sequences_are_the_counted_pairs(world: Dataset):
         for row in rows:
             states[user, log.items[row] + width * (not liked[row])] += 0.5 ** ((rows[-1] - row) / HALF)
     np.testing.assert_allclose(found.chosen_users @ found.chosen_items.T, states @ scaled, atol=1e-9)
+
+
+@pytest.mark.parametrize("rated", [True, False])
+def test_voters_who_are_kept_do_as_they_did(world: Dataset, rated: bool, tmp_path: Path):
+    """Once restored from disk they judge and browse as before; rule and habits are those they are made with."""
+    log = world.interactions
+    dataset = world if rated else world.only(replace(log, ratings=np.full(len(log), np.nan, dtype=np.float32)))
+    population, again = VotersPopulation(rule="weights"), VotersPopulation(rule="weights")
+    population.fit(dataset)
+    write_state(tmp_path / "kept", {}, population.state())
+    again.restore(read_state(tmp_path / "kept")[1])
+
+    users = np.arange(EVERYONE)
+    items = np.stack([np.random.default_rng(user).permutation(300)[:10] for user in users]).astype(np.int32)
+    page = Page(users.astype(np.int32), users, np.zeros(EVERYONE, dtype=np.int32), items)
+    for one, other in (
+        (population.enter(users, luck_of(0, users)).react(page), again.enter(users, luck_of(0, users)).react(page)),
+        (population.judge(users, items[:, 0], luck_of(0, users)), again.judge(users, items[:, 0], luck_of(0, users))),
+    ):
+        for field in fields(one):
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
