@@ -59,7 +59,6 @@ def reviewed(logs: Mapping[str, Evidence], users: int, limits: Mapping[str, Limi
     contradictions = spread(mean(by_user), users)
     figures = [
         held(limits, "review.tainted", "share of sessions that contradict themselves", contradictions),
-        Figure("rules that apply to these sessions", Interval(len(applied), np.nan, np.nan, len(RULES))),
     ]
     for column, metric in enumerate(METRICS):
         figures += _without(
@@ -84,11 +83,12 @@ def _findings(
         counts = {policy: int(found.sum()) for policy, found in broken[rule.name].items()}
         looked, found = sum(cases[rule.name].values()), sum(counts.values())
         if looked:
-            rows.append((rule.name, rule.severity, looked, found, _most(counts)))
+            rows.append((rule.name, rule.severity, looked, found, _most(counts), ""))
         else:
-            rows.append((rule.name, rule.severity, 0, f"not applicable: {rule.missing}", ""))
-    heads = ("finding", "severity", "sessions it applies to", "found in", "most under")
-    return Table(f"What reviewers found in {total:,} sessions", heads, tuple(rows))
+            rows.append((rule.name, rule.severity, 0, None, "", rule.missing))
+    able = sum(1 for row in rows if row[2])
+    heads = ("finding", "severity", "could be in", "found in", "most under", "not applicable, since")
+    return Table(f"What reviewers found in {total:,} sessions, by {able} of {len(rows)} rules", heads, tuple(rows))
 
 
 def _metrics(logs: Mapping[str, Evidence], tainted: Tainted) -> Table:
@@ -110,8 +110,8 @@ def _without(word: str, values: Mapping[str, FloatArray], tainted: Tainted) -> l
     most = max(gains, key=lambda policy: gains[policy])
     users = len(values[most])
     return [
-        Figure(f"{word} that they lend to the policy they favour most", Interval(gains[most], np.nan, np.nan, users)),
-        Figure(f"pairs of policies that change places by {word} without them", _swaps(values, tainted)),
+        Figure(f"{word}: most that such sessions add to a policy's mean", Interval(gains[most], np.nan, np.nan, users)),
+        Figure(f"{word}: share of pairs of policies that change places without them", _swaps(values, tainted)),
     ]
 
 

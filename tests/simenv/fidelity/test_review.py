@@ -142,7 +142,7 @@ def test_a_rule_that_cannot_fire_is_told_with_its_reason(evidence: Evidence, mis
     found = reviewed({"pop": evidence}, 1, LIMITS)
 
     (row,) = [row for row in found.tables[0].rows if row[0] == rule.name]
-    assert row[2:4] == (0, f"not applicable: {rule.missing}")
+    assert row[2:] == (0, None, "", rule.missing)
 
 
 def test_a_grade_that_is_not_read_off_the_rating_can_contradict_it():
@@ -187,7 +187,7 @@ def test_every_metric_is_told_again_without_tainted_sessions():
         word = IN_WORDS[metric]
         assert (first[word], first[f"{word} without"]) == pytest.approx(by_hand[word])
         lent = {figure.name: figure.value.mean for figure in found.figures}
-        assert lent[f"{word} that they lend to the policy they favour most"] == pytest.approx(
+        assert lent[f"{word}: most that such sessions add to a policy's mean"] == pytest.approx(
             by_hand[word][0] - by_hand[word][1]
         )
 
@@ -197,9 +197,9 @@ def test_pairs_that_change_places_are_counted_by_every_metric():
 
     found = {figure.name: figure.value.mean for figure in reviewed(logs, 4, LIMITS).figures}
 
-    assert found["pairs of policies that change places by likes without them"] == 1.0
-    assert found["pairs of policies that change places by satisfaction without them"] == 1.0
-    assert found["pairs of policies that change places by pages without them"] == 0.0
+    assert found["likes: share of pairs of policies that change places without them"] == 1.0
+    assert found["satisfaction: share of pairs of policies that change places without them"] == 1.0
+    assert found["pages: share of pairs of policies that change places without them"] == 0.0
 
 
 def test_each_rule_says_why_it_may_not_apply():
