@@ -1,14 +1,14 @@
 """How answers were read, and when too many could not be."""
 
-import math
 from collections import Counter
 from typing import Any
+
+from scipy.stats import binom
 
 from simenv.chat.asking import Outcome
 from simenv.errors import PopulationError
 
-ENOUGH = 50  # answers before a share says something
-SURELY = 3.0  # standard deviations above the share that may fail
+BY_CHANCE = 1e-6  # less likely than this, a count of failures is no chance: five of five where 5 % may fail
 
 
 class Tally:
@@ -32,8 +32,7 @@ class Tally:
         if outcome.how != "failed":
             return
         self.failed += 1
-        luck = SURELY * math.sqrt(self.most_failed * (1 - self.most_failed) * self.asked)
-        if self.asked >= ENOUGH and self.failed > self.most_failed * self.asked + luck:
+        if binom.sf(self.failed - 1, self.asked, self.most_failed) < BY_CHANCE:
             raise PopulationError(
                 f"{self.failed} of the first {self.asked} questions got no answer that could be read, and most_failed"
                 f" is {self.most_failed:g}; the last: {outcome.complaint}"

@@ -8,10 +8,11 @@ from typing import Any
 
 from simenv.dataset import Dataset
 from simenv.environment import PageEnv, PageVectorEnv
-from simenv.errors import ScenarioError, blame
-from simenv.population import Population
+from simenv.errors import ScenarioError
+from simenv.population import Population, answered_by
 from simenv.seats import Seating
 
+from .fitted import fitted_population
 from .names import build
 from .scenario import Scenario, code_of, read_scenario, scenario_of
 from .stage import set_stage
@@ -75,6 +76,6 @@ def _fitted(text: str) -> tuple[Dataset, Population]:
     stage = set_stage(scenario)
     chosen = scenario.population
     population: Population = build("population", chosen.name, chosen.options, stage.gifts)
-    with blame(f"population '{chosen.name}'", "fit"):
-        population.fit(stage.split.train)
+    keep = not answered_by(population).a_model
+    fitted_population(population, chosen.name, stage.split.train, options=chosen.options, keep=keep)
     return stage.split.train, population

@@ -10,7 +10,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 import simenv
@@ -37,6 +36,7 @@ from .scenario import DatasetPart, Policies, SplitPart, SplitRule, by_name
 from .stage import cut, open_world
 from .steps import Step, Watcher
 from .told import Part, Told
+from .trial import is_own, try_policies
 
 LOG = logging.getLogger(__name__)
 USUAL = ["pop", "item-knn", "ease"]
@@ -100,10 +100,6 @@ class Evaluation(Part):
         kind = "ndcg" if "ndcg" in self.metrics else self.metrics[0]
         return f"{kind}@{10 if 10 in self.k else max(self.k)}"
 
-    def text(self) -> str:
-        """Return the evaluation as YAML with all values used."""
-        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
-
 
 def read_evaluation(
     source: str, flags: Mapping[str, tuple[str, Any]] | None = None, settings: Sequence[str] = ()
@@ -151,6 +147,8 @@ def evaluate(
     policies: dict[str, Policy] = {
         chosen.label: build("policy", chosen.name, chosen.options, gifts) for chosen in question.policies
     }
+    own = [chosen for chosen in question.policies if is_own(policies[chosen.label])]
+    try_policies(own, bench.split.train, bench.users, gifts, page_size=max(question.k), watch=watch)
     total, found, told = len(policies), [], []
     for done, chosen in enumerate(question.policies):
         label = chosen.label

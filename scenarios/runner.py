@@ -31,11 +31,13 @@ from .names import build
 from .scenario import NamedPolicy, Scenario
 from .stage import Stage, set_stage
 from .steps import Step, Watcher
+from .trial import is_own, try_policies, try_population
 
 LOG = logging.getLogger(__name__)
 IN_SESSIONS = ("page", "parting", "reflection", "interview")  # kinds of questions whose readings stand in the log
 AFTERWARDS = ("afterwards", "by hand")  # kinds on which no session depends
 AGAIN = "once the endpoint is mended, the same command with --resume asks these questions again"
+FEW = 4  # users before whom an endpoint is tried first
 
 
 def run(
@@ -58,6 +60,8 @@ def run(
     answers = answers_of(folder, replay, goes_on=resume)
     cast = _Cast(stage, answers, fresh, watch)
     answers.check()
+    if not (folder / "manifest.json").exists():  # whoever goes on has met users before
+        _try_out(stage, cast, watch)
     result = _open_folder(stage, cast.users, folder, resume, command)
     try:
         _hold_up(cast, result)
@@ -95,6 +99,15 @@ def run(
             f" and most_failed is {most:g}; {folder} is marked failed{'' if replay else f'; {AGAIN}'}"
         )
     return RunDir.open(folder)
+
+
+def _try_out(stage: Stage, cast: "_Cast", watch: Watcher) -> None:
+    """Let what is not simenv's own code meet a few users; where users ask a model, at a cost, they are not tried."""
+    scenario, train, users = stage.scenario, stage.split.train, stage.users
+    own = [chosen for chosen in scenario.policies if cast.is_own(chosen)]
+    try_policies(own, train, users, stage.gifts, page_size=scenario.page_size, watch=watch)
+    if is_own(cast.users) and not answered_by(cast.users).a_model:
+        try_population(scenario, train, users, stage.gifts, watch)
 
 
 def answers_of(folder: Path, replay: Path | None, *, goes_on: bool = False) -> Answers:
@@ -201,6 +214,10 @@ class _Cast:
         check_unseen(policy, self.stage.split.train, self.stage.scenario.seeds, chosen.label)
         return policy
 
+    def is_own(self, chosen: NamedPolicy) -> bool:
+        """Tell whether a policy, not fitted yet, is somebody's own code."""
+        return is_own(self._policies[chosen.label])
+
     def policy(self, chosen: NamedPolicy) -> Policy:
         """Return the policy, fitted; a new one every time it is asked for."""
         policy = self._policies.pop(chosen.label, None) or self._made(chosen)
@@ -286,16 +303,17 @@ def _simulate(stage: Stage, cast: _Cast, result: RunDir, watch: Watcher) -> None
             leave_out_past=scenario.leave_out_past,
             leave_out_shown=scenario.leave_out_shown,
         )
-        begin = time.perf_counter()
+        begin, who = time.perf_counter(), f"policy '{label}'"
         for seed in scenario.seeds:
             users = left[label, seed]
             if isinstance(policy, Observer) and seed != scenario.seeds[0]:
                 policy = cast.policy(chosen)  # what it observed under one seed is not for the next
-            who = f"policy '{label}'"
-            for count, turns in play(loop, policy, users, seed, batch_size=scenario.batch_size, label=who):
-                result.log.write(label, seed, train, turns)
-                done += count
-                watch(Step(f"{label}, seed {seed}", done, total))
+            few = FEW if not done and answered_by(cast.users).a_model and not isinstance(policy, Observer) else 0
+            for some in (users[:few], users[few:]):  # where answers cost, a few users show whether any can be read
+                for count, turns in play(loop, policy, some, seed, batch_size=scenario.batch_size, label=who):
+                    result.log.write(label, seed, train, turns)
+                    done += count
+                    watch(Step(f"{label}, seed {seed}", done, total))
         cast.seconds["simulate"] = cast.seconds.get("simulate", 0) + time.perf_counter() - begin
 
 
@@ -305,7 +323,10 @@ def _introduce(stage: Stage, cast: _Cast, result: RunDir) -> None:
     begin = time.perf_counter()
     if isinstance(users, Introducing):
         with blame(f"population '{stage.scenario.population.name}'", "introduce"):
-            told = users.introduce(stage.users.tolist(), result.read_lines(PERSONAS))
+            known = result.read_lines(PERSONAS)
+            if answered_by(users).a_model:
+                known = known or [dict(one) for one in users.introduce(stage.users[:FEW].tolist())]
+            told = users.introduce(stage.users.tolist(), known)
             result.write_lines(PERSONAS, told)
     cast.seconds["meet the users"] = time.perf_counter() - begin
 

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from simenv.errors import SimenvError
@@ -159,10 +158,6 @@ class Scenario(Part):
         if len(set(seeds)) < len(seeds):
             raise ValueError("a seed stands twice; name each once")
         return seeds
-
-    def text(self) -> str:
-        """Return the scenario as YAML with all values used."""
-        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
 
 
 def homeless(text: str) -> str:

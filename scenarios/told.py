@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from simenv.errors import ScenarioError
+from simenv.plain_text import without_secret_path
 
 REMEDIES = {
     "too_short": "empty; give at least 1",
@@ -28,6 +29,10 @@ class Part(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     noun: ClassVar[str] = "a scenario"
+
+    def text(self) -> str:
+        """Return it as YAML with all values used; an address keeps no path that may hold a key."""
+        return yaml.safe_dump(_told_to_all(self.model_dump()), sort_keys=False, allow_unicode=True)
 
 
 Said = TypeVar("Said", bound=Part)
@@ -112,6 +117,16 @@ class Told:
         given = details["input"]
         told = "" if isinstance(given, (dict, list)) else f"is {given!r}; "
         return f"{spot}, {name}: {told}{message[:1].lower()}{message[1:]}" if name else f"{spot}: {message}"
+
+
+def _told_to_all(value: Any) -> Any:
+    """Return values with the addresses of endpoints as they may be told."""
+    if isinstance(value, dict):
+        return {
+            name: without_secret_path(one) if name == "base_url" and isinstance(one, str) else _told_to_all(one)
+            for name, one in value.items()
+        }
+    return [_told_to_all(one) for one in value] if isinstance(value, list) else value
 
 
 def assigned(flag: str, setting: str, example: str) -> tuple[str, Any]:

@@ -163,10 +163,6 @@ class Training(Part):
             raise ValueError(f"judge_seeds {which}: what teaches must not grade, and these teach; take others")
         return self
 
-    def text(self) -> str:
-        """Return the training as YAML with all values used."""
-        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
-
     def teaching_seeds(self, stage: str) -> list[int]:
         """Return the seeds with which teachers teach a stage: one for each of `seeds`, drawn by the stage's name."""
         return [derived_seed(seed, "teaching", stage) for seed in self.seeds]

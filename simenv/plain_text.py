@@ -43,6 +43,11 @@ def without_secret_path(url: str) -> str:
     return origin + (parts.path if parts.path in ("", "/", "/v1", "/v1/") else "/…")
 
 
+def is_cut(url: str) -> bool:
+    """Tell whether an address is one whose path was left out."""
+    return url.endswith("/…")
+
+
 _ROUND = str.maketrans({"[": "(", "]": ")", '"': "'"})
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from simenv.errors import ChatError, ScenarioError
 from simenv.options import check_number, check_whole
-from simenv.plain_text import without_secret_path
+from simenv.plain_text import is_cut, without_secret_path
 
 from .bodies import Bodies
 from .budget import Budget, bytes_of, bytes_of_decisions
@@ -93,7 +93,7 @@ class Endpoint(ABC, Generic[Client]):
         pinned = self.ways == (Way.DECISIONS,)
         self._decides = Finding(None if Way.DECISIONS in self.ways and not pinned else pinned)
         self.slots, self.timeout, self.extra = slots, timeout, _sent(extra or {})
-        self.base_url = _address(base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1")
+        self.base_url = _address(_whole(base_url))
         self._bodies = Bodies(model, self.temperature, seed, self.extra)
         self._key = Key()
         self._budget = Budget()  # without an end, unless one is told
@@ -357,9 +357,26 @@ def _sent(extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        is_address = False
+    if not is_address:
         raise ScenarioError(f"base_url is an address such as http://127.0.0.1:8000/v1, not '{url}'")
     if parts.username or parts.password or parts.query:
         raise ScenarioError(f"base_url holds no user, password or query: a key belongs in {VARIABLE}")
     return url.rstrip("/")
+
+
+def _whole(url: str | None) -> str:
+    """Return the address that was told, or that of the environment where none was, or only the beginning of it."""
+    there = os.environ.get("OPENAI_BASE_URL")
+    if url is None or not is_cut(url):
+        return url or there or "https://api.openai.com/v1"
+    if there is None or without_secret_path(there) != url:
+        raise ScenarioError(
+            f"base_url is {url}: its path may hold a key, so what a run keeps leaves it out; set OPENAI_BASE_URL to the"
+            " whole address"
+        )
+    return there

@@ -100,8 +100,8 @@ def test_policies_are_fitted_to_training_rows_and_asked_with_validation_rows_too
 ):
     told = measure(policies=["stranger:Asked"])
 
-    assert asked.fitted[0].fingerprint == split.train.fingerprint
-    history = asked.contexts[0].train
+    assert asked.fitted[-1].fingerprint == split.train.fingerprint
+    history = asked.contexts[-1].train
     assert len(history.interactions) == len(split.train.interactions) + 40
     last = history.interactions.items[history.starts[1:] - 1]
     assert last.tolist() == split.valid.items.tolist()
@@ -113,7 +113,7 @@ def test_policies_are_fitted_to_training_rows_and_asked_with_validation_rows_too
 
 def test_a_policy_may_be_asked_with_training_rows_alone(measure: Measure, asked: type[Asked], split: Split):
     told = measure(policies=["stranger:Asked"], history="train")
-    assert len(asked.contexts[0].train.interactions) == len(split.train.interactions)
+    assert len(asked.contexts[-1].train.interactions) == len(split.train.interactions)
     assert told["protocol"]["asked with"] == "all of a user's training rows"
 
 
@@ -123,7 +123,7 @@ def test_a_split_by_time_asks_with_training_rows_unless_told(measure: Measure):
 
 def test_a_policy_may_be_asked_with_the_last_rows_alone(measure: Measure, asked: type[Asked]):
     told = measure(policies=["stranger:Asked"], history_length=3)
-    (context,) = asked.contexts
+    context = asked.contexts[-1]
     assert np.diff(context.train.starts).tolist() == [3] * 40
     assert told["protocol"]["asked with"] == "each user's last 3 of the training and validation rows"
     assert measure(policies=["pop"])["metrics"]["pop"] == told["metrics"]["Asked"]  # the whole past is left out

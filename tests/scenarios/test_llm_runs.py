@@ -102,15 +102,15 @@ def test_a_run_that_was_stopped_goes_on_and_asks_nothing_twice(
 def test_a_run_in_which_too_little_can_be_read_fails(agents: Tiny, server: Any, tmp_path: Path):
     """Soon where much is asked, at its end where there is little."""
     server.answer = lambda body: by_rules(body).replace("letter", "lettre")
-    with pytest.raises(PopulationError, match="50 of the first 50 questions got no answer that could be read"):
+    with pytest.raises(PopulationError, match="5 of the first 5 questions got no answer that could be read"):
         run(agents(), tmp_path / "many")
     assert json.loads((tmp_path / "many" / "manifest.json").read_text())["status"] == "failed"
 
-    few = agents().model_copy(update={"users": 3, "policies": agents().policies[:1]})
-    with pytest.raises(PopulationError, match="9 of 9 questions got no answer that could be read"):
+    few = agents().model_copy(update={"users": 2, "max_pages": 2, "policies": agents().policies[:1]})
+    with pytest.raises(PopulationError, match="4 of 4 questions got no answer that could be read"):
         run(few, tmp_path / "few")
     told = json.loads((tmp_path / "few" / "manifest.json").read_text())
-    assert (told["status"], told["readings"]) == ("failed", {"page": {"failed": 9}})
+    assert (told["status"], told["readings"]) == ("failed", {"page": {"failed": 4}})
 
 
 @pytest.mark.usefixtures("plain")
@@ -310,6 +310,26 @@ def test_a_missing_key_is_told_before_anything_is_fitted_or_written(
         run(agents(path=path), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     assert not server.bodies
+
+
+def test_a_run_keeps_no_path_of_an_address_and_asks_for_it_where_it_is_wanted_again(
+    agents: Tiny, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = server.url.replace("/v1", "/k-9931-secret/gate")
+    folder = run(agents(base_url=whole), tmp_path / "run").folder
+    for file in folder.rglob("*"):
+        assert file.is_dir() or b"k-9931" not in file.read_bytes(), file
+    user = str(RunDir(folder).events["user_id"][0])
+
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    with pytest.raises(SimenvError, match="set OPENAI_BASE_URL to the whole address"):
+        interview(folder, user, "Why?")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/k-9931-secret/gate")  # somebody else's
+    with pytest.raises(SimenvError, match="set OPENAI_BASE_URL to the whole address"):
+        interview(folder, user, "Why?")
+    monkeypatch.setenv("OPENAI_BASE_URL", whole)
+    assert interview(folder, user, "Why?") == "Blue."
+    assert run(agents(base_url=whole), folder, resume=True).manifest["status"] == "complete"
 
 
 @pytest.mark.parametrize("path", ["direct", "compatible"])

@@ -15,6 +15,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import RecordEpisodeStatistics
 
+from simenv.agents.choice import ChoicePopulation
 from simenv.agents.truth import TruthPopulation
 from simenv.dataset import Dataset
 from simenv.environment import PageEnv, PageVectorEnv, StrictPages
@@ -26,6 +27,7 @@ from simenv.loop import PageLoop
 from simenv.pages import EMPTY, Grade, Turn
 from simenv.play import play
 from simenv.recommenders.pop import Pop
+from simenv.scenarios import environments
 from simenv.splits import Split
 
 SIZES = {"page_size": 3, "max_pages": 4, "history": 10}
@@ -507,3 +509,17 @@ def test_the_info_of_an_agents_page_is_its_whole_decision():
     assert json.loads(info["asked"])[0][0] == "page"
     assert json.loads(info["remembered"])
     assert {"grades", "ratings", "satisfaction", "exit", "exit_cause", "known", "verdicts"} <= set(info)
+
+
+def test_users_that_were_fitted_once_are_not_fitted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SIMENV_CACHE", str(tmp_path))
+    monkeypatch.setattr("simenv.scenarios.fitted.WORTH_KEEPING", 0.0)
+    told = {"dataset": {"name": "films", "users": 40, "items": 80}, "population": "choice"}
+    environments._fitted.cache_clear()
+    before = gym.make("simenv/Page-v0", **told)
+    environments._fitted.cache_clear()  # as another process would be
+    monkeypatch.setattr(ChoicePopulation, "train", None)
+    after = gym.make("simenv/Page-v0", **told)
+    pages = [[(env.reset(seed=3), env.step(np.arange(10)))[1][0] for env in (one,)] for one in (before, after)]
+    assert str(pages[0]) == str(pages[1])
+    environments._fitted.cache_clear()

@@ -128,10 +128,11 @@ class ScriptedServer:
 
     def _run(self) -> None:
         app = web.Application(client_max_size=2**26)
-        app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_post("/v1/decisions", self._decisions)
-        app.router.add_post("/v1/embeddings", self._chat)
-        app.router.add_get("/v1/models", self._models)
+        for root in ("/v1", "/k-9931-secret/gate"):  # some gateways take a key as a part of the path
+            app.router.add_post(f"{root}/chat/completions", self._chat)
+            app.router.add_post(f"{root}/decisions", self._decisions)
+            app.router.add_post(f"{root}/embeddings", self._chat)
+            app.router.add_get(f"{root}/models", self._models)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", 0, backlog=2048)
