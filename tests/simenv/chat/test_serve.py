@@ -119,8 +119,10 @@ def test_babble_is_asked_for_again_and_then_given_up(told: dict[str, Any]):
         assert outcome.tokens_out <= 2 * 48
         assert outcome.complaint
     assert len({outcome.text for outcome in found}) > 4
-    assert model.budget.tokens_in == sum(outcome.tokens_in for outcome in found)
-    assert model.budget.tokens_out == sum(outcome.tokens_out for outcome in found) > 0
+    probes_in = model.budget.tokens_in - sum(outcome.tokens_in for outcome in found)
+    probes_out = model.budget.tokens_out - sum(outcome.tokens_out for outcome in found)
+    assert 0 < probes_in < 500  # whether a form is obeyed was asked too, and counts
+    assert 0 < probes_out < 2 * 1024
 
 
 def test_words_of_its_own_come_as_they_are_and_end_at_their_limit(told: dict[str, Any]):
