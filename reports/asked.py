@@ -130,6 +130,8 @@ def who(run: RunDir) -> list[tuple[str, str]]:
     talkers = _talkers(_mapping(discreet(run.manifest.get("population"))))
     usage = run.usage
     tokens = sum(one.tokens_in for one in usage.values()), sum(one.tokens_out for one in usage.values())
+    lost = sum(one.broke_off for one in usage.values())
+    broke_off = f"; {count(lost)} of the requests broke off: the most that they can have taken counts" if lost else ""
     found = []
     for label, told in talkers.items():
         model = _mapping(told.get("model"))
@@ -145,7 +147,7 @@ def who(run: RunDir) -> list[tuple[str, str]]:
     found += [
         ("forms asked for by", _ways(run.manifest.get("ways"))),
         ("calls", _calls(usage)),
-        ("tokens", f"{count(tokens[0])} in, {count(tokens[1])} out" if any(tokens) else ""),
+        ("tokens", f"{count(tokens[0])} in, {count(tokens[1])} out{broke_off}" if any(tokens) else ""),
     ]
     found = list(dict.fromkeys(found))
     return [(name, words) for name, words in found if words]

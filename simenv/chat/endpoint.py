@@ -185,7 +185,8 @@ class Endpoint(ABC, Generic[Client]):
                 if self.ways == (Way.DECISIONS,):
                     return  # whoever only decides need not chat
                 reply = await self._knock(line.client)
-                self._budget.note("check", *(usage_of(reply.body) or (0, 0)))
+                if (cost := usage_of(reply.body)) is not None:
+                    self._budget.note("check", *cost)
                 if reply.status == 200:
                     return
                 fault = await self._fault(line, replace(reply, body=self._key.hide(reply.body)), self.offers)

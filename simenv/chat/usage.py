@@ -9,7 +9,10 @@ from pathlib import Path
 LOG = logging.getLogger(__name__)
 COUNT = "SELECT kind, count(*), sum(failed), sum(tokens_in), sum(tokens_out) FROM answers GROUP BY kind ORDER BY kind"
 KNOWS = "SELECT 1 FROM sqlite_schema WHERE name = 'spending'"  # records of version 1 know answers alone
-SPENT = "SELECT kind, count(*), sum(tokens_in), sum(tokens_out) FROM spending GROUP BY kind ORDER BY kind"
+SPENT = (
+    "SELECT kind, count(*), sum(tokens_in), sum(tokens_out), sum(counted = 'at most') FROM spending"
+    " GROUP BY kind ORDER BY kind"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Usage:
     failed: int  # questions without an answer
     tokens_in: int
     tokens_out: int
+    broke_off: int = 0  # requests of which nothing came back: their tokens are the most that they can have taken
 
 
 def usage(path: Path) -> dict[str, Usage]:

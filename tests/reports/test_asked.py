@@ -16,6 +16,7 @@ import pytest
 from simenv.agents.llm import LLMPopulation
 from simenv.chat.model import Answer
 from simenv.chat.record import Record
+from simenv.chat.spending import Ledger
 from simenv.intervals import means
 from simenv.reports.asked import MOST_FAILED, readings, who
 from simenv.reports.interviews import interviews
@@ -132,6 +133,11 @@ def test_a_model_is_named_with_its_settings_prompts_and_calls(asked: MakeRun):
     assert told["prompts"] == "version 9ed02"
     assert told["calls"] == "3 on record (interview 1, page 2)"
     assert told["tokens"] == "3,000 in, 30 out"
+
+    Ledger(record, "mark").begin("interview", 500, 1024)
+    record.close()
+    most = "2,500 in, 1,044 out; 1 of the requests broke off: the most that they can have taken counts"
+    assert dict(who(run))["tokens"] == most
 
 
 def test_the_address_of_a_model_stays_at_home(asked: MakeRun):

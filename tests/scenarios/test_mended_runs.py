@@ -204,7 +204,7 @@ def test_spending_is_what_the_server_charged_probes_repairs_and_broken_answers_i
     assert spending(tmp_path / "run", "counted <> 'told'") == (0, 0, 0)
     assert result.readings["page"]["failed"]
     kinds = {kind: (one.tokens_in, one.tokens_out) for kind, one in result.usage.items()}
-    assert {"page", "probe", "embedding", "check"} <= set(kinds)
+    assert {"page", "probe", "embedding"} <= set(kinds)
     assert tuple(map(sum, zip(*kinds.values(), strict=True))) == charged
 
 

@@ -13,6 +13,7 @@ from simenv.chat.budget import Budget, Budgeted, Prices, bytes_of
 from simenv.chat.model import Answer, Question
 from simenv.chat.record import Record, Recorded
 from simenv.chat.spending import Ledger, Spent
+from simenv.chat.usage import Usage, usage
 from simenv.errors import BudgetSpent, ScenarioError
 
 
@@ -145,6 +146,26 @@ def test_what_broke_off_counts_at_the_most_that_it_can_have_cost_and_goes_on_doi
     assert (again.tokens_in, again.tokens_out) == (budget.tokens_in, budget.tokens_out)
     other = Ledger(record, "another model's")
     assert other.before() == Spent()
+
+
+def test_what_a_check_costs_is_written_down_once_there_is_a_record(
+    server: Any, direct: Callable[..., Any], question: Callable[..., Any], script: Any, tmp_path: Path
+):
+    """A check comes before anything is written, and leaves nothing behind where it fails."""
+    record = Record(tmp_path / "run" / "answers.db")
+    model, budget = direct(), Budget(ledger=Ledger(record, "mark"))
+    asked = Recorded(Budgeted(model, budget), record)
+    server.always = script.body(json.dumps(script.completion("Yes?")).encode())
+    asyncio.run(model.check())
+    assert (budget.tokens_in, budget.tokens_out) == (100, 10)
+    assert not record.path.parent.exists()
+
+    server.always = None
+    told(asked, question())
+
+    asyncio.run(asked.close())
+    assert usage(record.path) == {"check": Usage(1, 0, 100, 10), "page": Usage(1, 0, 100, 10)}
+    assert Ledger(record, "mark").before().tokens_in == 200
 
 
 def test_what_answers_without_usage_take_is_told_by_their_length(
