@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -100,8 +101,9 @@ def _rated_apart(evidence: Evidence) -> Seats:
     ratings = np.concatenate([turn.reaction.ratings.ravel() for turn in evidence.turns])
     grades = np.concatenate([turn.reaction.grades.ravel() for turn in evidence.turns])
     known = np.isfinite(ratings)
-    pairs = np.unique(np.stack([ratings[known], grades[known]]), axis=1)
-    is_function = len(np.unique(pairs[0])) == pairs.shape[1]
+    levels, level = np.unique(ratings[known], return_inverse=True)
+    pairs = np.bincount(level * len(Grade) + grades[known], minlength=len(levels) * len(Grade)) > 0
+    is_function = pairs.sum() == len(levels)
     return _rated(evidence) & (not is_function or _at_odds(evidence).any())
 
 
@@ -167,8 +169,8 @@ def _other_grades(turn: Turn, evidence: Evidence) -> Rows:  # noqa: ARG001
 
 @_on_pages
 def _remembers(turn: Turn, evidence: Evidence) -> Rows:  # noqa: ARG001
-    told = turn.reaction.remembered or [None] * len(turn.page.users)
-    return np.array([any(_texts(one)) for one in told], dtype=bool)
+    told = turn.reaction.remembered
+    return np.zeros(len(turn.page.users), dtype=bool) if told is None else np.array([any(_texts(one)) for one in told])
 
 
 @_on_pages
@@ -272,21 +274,17 @@ def _names_strangers(evidence: Evidence) -> Seats:
     """Return sessions whose words name an item that was not shown to them and that they do not state to know."""
     found = np.zeros(evidence.played.count, dtype=bool)
     statements = evidence.statements
-    if not any(statements.titles):
+    if not any(statements.titles) or not any(any(turn.reaction.words or ()) for turn in evidence.turns):
         return found
-    shown: dict[int, set[Title]] = {}
+    shown: dict[int, set[Title]] = defaultdict(set)
     for turn in sorted(evidence.turns, key=lambda turn: int(turn.page.number.min(initial=0))):
-        if turn.reaction.words is None or not any(turn.reaction.words):
-            for seat, items in zip(turn.page.seats.tolist(), turn.page.items.tolist(), strict=True):
-                shown.setdefault(seat, set()).update(statements.title(item) for item in items if item != EMPTY)
-            continue
-        for row, (seat, items) in enumerate(zip(turn.page.seats.tolist(), turn.page.items.tolist(), strict=True)):
-            known = shown.setdefault(seat, set())
-            known.update(statements.title(item) for item in items if item != EMPTY)
-            strange = statements.named(turn.reaction.words[row] or "") - known
-            if strange:
-                own = statements.stated(int(turn.page.users[row]))
-                found[seat] |= any(not any(_holds(one, title) for one in known | own) for title in strange)
+        words = turn.reaction.words or [None] * len(turn.page.users)
+        rows = zip(turn.page.seats.tolist(), turn.page.users.tolist(), turn.page.items.tolist(), words, strict=True)
+        for seat, user, items, said in rows:
+            shown[seat].update(statements.title(item) for item in items if item != EMPTY)
+            if strange := statements.named(said or "") - shown[seat]:
+                known = shown[seat] | statements.stated(user)
+                found[seat] |= any(not any(_holds(one, title) for one in known) for title in strange)
     return found
 
 

@@ -73,7 +73,7 @@ class Statements:
 
     def title(self, item: int) -> Title:
         """Return an item's title as `named` finds it; () where it has none."""
-        return title_words(self.titles[item] or "") if item < len(self.titles) else ()
+        return self._titles[item] if item < len(self.titles) else ()
 
     def stated(self, user: int) -> set[Title]:
         """Return the titles that stand in what a user states of themselves."""
@@ -84,9 +84,13 @@ class Statements:
         return [str(one) for one in told] if isinstance(told, list | tuple) else []
 
     @cached_property
+    def _titles(self) -> list[Title]:
+        return [title_words(one or "") for one in self.titles]
+
+    @cached_property
     def _by_beginning(self) -> dict[tuple[str, str], list[Title]]:
         found: dict[tuple[str, str], list[Title]] = defaultdict(list)
-        for title in {title_words(one) for one in self.titles if one}:
+        for title in set(self._titles):
             if len(title) >= LEAST_WORDS and sum(map(len, title)) >= LEAST_LETTERS:
                 found[title[0], title[1]].append(title)
         return found
