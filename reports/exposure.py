@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 
 from simenv.arrays import FloatArray, IntArray
 
+from .labels import BOLD, TICK, text_width
 from .numbers import percent
 from .standings import Standings
 from .svg import WIDTH, Figure, Scale, bar, drawing, label, line, row_labels, text
@@ -79,7 +80,7 @@ def _cut_bar(name: str, shares: FloatArray, x: Scale, top: float) -> str:
         for part, (begin, end) in enumerate(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True))
         if end > begin
     ]
-    if shares[0] >= 0.12:
+    if x(float(shares[0])) - x(0) > text_width(percent(float(shares[0])), TICK * BOLD) + 8:
         parts.append(text(x(0) + 5, top + 14, percent(float(shares[0])), "on"))
     return parts[0].__class__("").join(parts) if parts else ""
 

@@ -96,5 +96,5 @@ def test_names_in_two_lines_do_not_touch_those_of_the_next_row(make_run: MakeRun
 
     (drawn,) = re.findall(r'<svg (?=[^>]*aria-labelledby="exits).*?</svg>', page)
     lines = [float(line.get("y", "0")) for line in ElementTree.fromstring(drawn).iter("tspan")]
-    assert len(lines) == 6
+    assert len(lines) >= 4
     assert min(after - before for before, after in pairwise(lines)) >= 11
