@@ -8,13 +8,13 @@ app = typer.Typer(no_args_is_help=True)
 @app.command("list")
 def list_command() -> None:
     """List the fitted policies and users that are kept, the latest first, and how much they take."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from simenv.readers import shown
 
     from .fitted import SHOWN, cache_home, kept_policies, most_kept, took
+    from .terminal import Terminal
 
     kept = kept_policies()
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -26,7 +26,7 @@ def list_command() -> None:
         seconds = took(about["seconds"]) if isinstance(about.get("seconds"), float) else ""
         size = f"{one.bytes / 1e6:,.1f} MB"
         table.add_row(*(Text(str(word)) for word in (*words, seconds, size, one.folder.name[:SHOWN])))
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     if kept:
         console.print(table, "")
     total = sum(one.bytes for one in kept)

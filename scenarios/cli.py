@@ -251,17 +251,18 @@ def compare(
     force: Annotated[bool, typer.Option("--force", help="Compare even runs on different data.")] = False,
 ) -> None:
     """Compare two runs on the users they share."""
-    from rich.console import Console
     from rich.text import Text
 
     from simenv.reports.compare import compare_runs, comparison_markdown, comparison_table
     from simenv.rundir import RunDir
 
+    from .terminal import Terminal
+
     found = compare_runs(RunDir.open(one), RunDir.open(other), force=force)
     if markdown:
-        print(comparison_markdown(found), end="")
+        print(printable(comparison_markdown(found)))
         return
-    console = Console()
+    console = Terminal()
     for warning in found.warnings:
         console.print(f"warning: {warning}", style="bold red", markup=False)
     before, after = found.names
@@ -322,15 +323,14 @@ def plan(
     power: Annotated[float, typer.Option(help="The chance that a difference of this size is seen.")] = 0.8,
 ) -> None:
     """Say how many users and seeds it takes to see a difference, from a run as the pilot."""
-    from rich.console import Console
-
     from simenv.rundir import RunDir
 
     from .plan import plan as plan_run
     from .plan import table_of
+    from .terminal import Terminal
 
     found = plan_run(RunDir.open(folder), metric, difference, power=power)
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     for part in table_of(found, console.width):
         console.print(part)
 
@@ -349,17 +349,16 @@ def fidelity(
     """Hold a population's users against real ones: eight tests, each with intervals and a verdict."""
     if not Path(source).is_dir():
         source_file(source)
-    from rich.console import Console
-
     from simenv.reports.fidelity import fidelity_line, fidelity_table
 
     from .fidelity_command import fidelity as measure_fidelity
     from .progress import watching
+    from .terminal import Terminal
 
     changes = [*(settings or []), *([f"fidelity.calls={calls}"] if calls is not None else [])]
     with watching() as watch:
         held = measure_fidelity(source, changes, out=out, fresh=fresh, allow_code=allow_code, watch=watch)
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     console.print(fidelity_line(held.found), "", fidelity_table(held.found, console.width), sep="\n")
     if held.not_kept:
         print(held.not_kept, file=sys.stderr)
@@ -389,11 +388,10 @@ def distil(
     """Teach a small language model to answer pages as others did, for agents that cost nothing."""
     if not Path(source).is_dir():
         source_file(source)
-    from rich.console import Console
-
     from .distil import distil as teach
     from .distil import table_of
     from .progress import watching
+    from .terminal import Terminal
     from .told import assigned
 
     how = dict(assigned("--with", option, "dimensions=96") for option in options or [])
@@ -404,7 +402,7 @@ def distil(
         found = teach(
             source, out, settings=settings or [], pages=pages, checkpoint=checkpoint, schooling=how, watch=watch
         )
-    Console(highlight=False).print(table_of(*found))
+    Terminal(highlight=False).print(table_of(*found))
     print(f"\nas agents: population: {{name: llm, model: {{kind: local, path: {out}}}}}")
 
 
@@ -424,12 +422,11 @@ def train(
 ) -> None:
     """Teach a generative policy stage by stage, from itself and from simulated users, and see what each stage did."""
     source_file(training, SHIPPED / "training", "training")
-    from rich.console import Console
-
     from simenv.reports.training import training_table
 
     from .progress import watching
     from .scenario import code_of
+    from .terminal import Terminal
     from .training import read_training
     from .training import train as go_through
 
@@ -443,7 +440,7 @@ def train(
     except KeyboardInterrupt:
         print(f"\nstopped; go on with the same command and --resume ({folder})", file=sys.stderr)
         raise typer.Exit(130) from None
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     console.print(training_table(told, console.width))
     print(f"\nreport: {folder / 'report.html'}")
 
@@ -453,12 +450,11 @@ def list_names(
     name: Annotated[str | None, typer.Argument(help="A policy or population: list the options it takes.")] = None,
 ) -> None:
     """List the policies, populations, data sets, scenarios and trainings that can be named."""
-    from rich.console import Console
-
     from .listed import all_names, what_it_takes
     from .scenario import code_of
+    from .terminal import Terminal
 
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     with code_of(""):
         for part in all_names() if name is None else what_it_takes(name):
             console.print(part)
@@ -466,11 +462,11 @@ def list_names(
 
 def _show(result: "RunDir") -> None:
     """Print a run's verdict and table, and where its report lies."""
-    from rich.console import Console
-
     from simenv.reports.terminal import policy_table, verdict_lines
 
-    console = Console()
+    from .terminal import Terminal
+
+    console = Terminal()
     for line in verdict_lines(result):
         console.print(line)
     for label, count in result.manifest.get("empty_places", {}).items():
@@ -484,12 +480,12 @@ def _show(result: "RunDir") -> None:
 
 def _show_evaluation(folder: Path) -> None:
     """Print an evaluation's protocol and tables, and where its report lies."""
-    from rich.console import Console
-
     from simenv.reports.evaluation import evaluation_parts, read_result
 
+    from .terminal import Terminal
+
     result = read_result(folder)
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     for part in evaluation_parts(result, console.width):
         console.print(part)
     console.print(f"report: {folder / 'report.html'}", markup=False)

@@ -236,9 +236,9 @@ def _heading(words: str) -> None:
 
 
 def _print(what: "RenderableType") -> None:
-    from rich.console import Console
+    from .terminal import Terminal
 
-    Console(highlight=False).print(what, markup=False)
+    Terminal(highlight=False).print(what, markup=False)
 
 
 def _counts(dataset: "Dataset") -> str:

@@ -18,6 +18,7 @@ from .names import build
 from .runner import answers_of
 from .scenario import Scenario, code_of, read_scenario
 from .stage import Stage, set_stage
+from .terminal import escaped
 
 
 def personas_of(
@@ -36,7 +37,7 @@ def personas_of(
         if user is not None:
             _agent(population, users[0], user)
         for told in population.introduce(users, known):
-            yield json.dumps(told, ensure_ascii=False)
+            yield escaped(json.dumps(told, ensure_ascii=False))
     finally:
         population.close()
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from simenv.training import clock
 
 from .steps import Step, Watcher
+from .terminal import Terminal
 
 EVERY = 5.0  # seconds between plain lines of one stage
 WIDE = 110  # letters of a terminal that has room for a bar
@@ -22,7 +23,7 @@ TOLD = "simenv.scenarios.fitted"  # whose log lines are shown as they come; of t
 @contextmanager
 def watching() -> Iterator[Watcher]:
     """Yield a watcher that shows the steps on standard error."""
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     if not console.is_terminal:
         with _listening(lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)):
             yield _Lines(console)

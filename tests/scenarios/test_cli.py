@@ -488,3 +488,16 @@ def test_a_file_that_is_not_there_is_told_before_anything_heavy_is_imported(comm
     answer = subprocess.run([sys.executable, "-c", script, command], capture_output=True, text=True, check=False)
     assert "nope.yaml: no such" in answer.stderr
     assert answer.stdout.strip() == "[]"
+
+
+def test_a_strangers_manifest_moves_no_cursor(simenv: Command, tiny_file: TinyFile):
+    hostile = "ap\x1b[2Jple\u202egnp.exe\x9b31m\x07"
+    for folder in ("one", "other"):
+        assert simenv("run", tiny_file(policies=["pop"]), "--out", folder, "--no-fidelity").code == 0
+    told = json.loads(Path("other/manifest.json").read_text(encoding="utf-8"))
+    told["population"]["options"] = {"look": hostile}
+    Path("other/manifest.json").write_text(json.dumps(told), encoding="utf-8")
+    for words in (("compare", "one", "other"), ("compare", "one", "other", "--markdown")):
+        answer = simenv(*words)
+        assert "gnp.exe" in answer.out + answer.error
+        assert not set(hostile[2:3] + "\u202e\x9b\x07") & set(answer.out + answer.error)
