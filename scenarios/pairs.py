@@ -180,6 +180,9 @@ def _why_nothing(records: Records, wish: Wish, left_out: dict[str, int]) -> str:
 
 def _told(run: RunDir, split: Split, wish: Wish) -> dict[str, Any]:
     manifest = run.manifest
+    population = manifest.get("population", {}).get("name")
+    if not isinstance(population, str):
+        raise RunError(f"{run.folder / 'manifest.json'}: it names no population; the file is damaged")
     return {
         "simenv": simenv.__version__,
         "run": run.folder.resolve().name,
@@ -189,9 +192,9 @@ def _told(run: RunDir, split: Split, wish: Wish) -> dict[str, Any]:
         "dataset": split.train.name,
         "fingerprint": split.train.fingerprint,
         "split": split.protocol,
-        "population": manifest["population"]["name"],
+        "population": population,
         "population_seeds": manifest["seeds"],  # what learns from these rows must not be judged with them
-        "fidelity": manifest.get("fidelity", {}).get("verdict", "not measured"),
+        "fidelity": (manifest.get("fidelity") or {}).get("verdict", "not measured"),
         "against": wish.against,
         "by": wish.by,
         "least_gap": wish.least_gap,
