@@ -17,6 +17,7 @@ from .once import Once
 from .spending import Counted, Entry, Ledger, Spent
 
 MILLION = 1_000_000
+MORE = "the run can be resumed with more"
 TURN = 8  # bytes for what marks a turn
 
 
@@ -87,7 +88,7 @@ class Budget:
             except TimeoutError:
                 if not clock.expired():
                     raise
-        raise BudgetSpent(f"the budget of {self.seconds:g} seconds is spent; the run can be resumed with more")
+        raise BudgetSpent(f"the budget of {self.seconds:g} seconds is spent; {MORE}")
 
     async def _ask(self, model: ChatModel, question: Question) -> Answer:
         """Return the answer of a model of whose requests nothing is known but what it says of their tokens."""
@@ -175,10 +176,12 @@ class Budget:
         tokens_in, tokens_out = self.tokens_in + aside[0] + worst[0], self.tokens_out + aside[1] + worst[1]
         if self.tokens is not None and tokens_in + tokens_out > self.tokens:
             spent, most = f"{self.tokens_in + self.tokens_out:,} so far{self._doubt()}", sum(worst)
-            return f"the budget of {self.tokens:,} tokens is spent: {spent}, and the next call may take {most:,}"
+            return (
+                f"the budget of {self.tokens:,} tokens is spent: {spent}, and the next call may take {most:,}; {MORE}"
+            )
         if self.money is not None and self.prices.cost(tokens_in, tokens_out) > self.money:
             spent, cost = f"{self.spent:.4g} so far{self._doubt()}", self.prices.cost(*worst)
-            return f"the budget of {self.money:g} is spent: {spent}, and the next call may cost {cost:.2g}"
+            return f"the budget of {self.money:g} is spent: {spent}, and the next call may cost {cost:.2g}; {MORE}"
         return None
 
     def _doubt(self) -> str:
