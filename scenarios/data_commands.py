@@ -60,7 +60,7 @@ def import_command(
     force: Annotated[bool, typer.Option("--force", help="Replace a data set of this name.")] = False,
 ) -> None:
     """Read a publisher's files and keep them in the plain layout, under a name."""
-    from simenv.readers import data_home, find, read, shown, write_plain
+    from simenv.readers import counted, data_home, find, read_counted, shown, write_plain
 
     path = find(source)
     name = name or path.resolve().name.partition(".")[0]
@@ -71,9 +71,10 @@ def import_command(
         raise DataError(f"{shown(folder)}: exists already; choose another name, or replace it with --force")
     # A kill leaves by the way of an error, so that the draft is cleared away.
     signal.signal(signal.SIGTERM, lambda *_: exit(143))
-    dataset = read(path, format, **{"name": name, **options_of(option)})
+    dataset, left_out = read_counted(path, format, **{"name": name, **options_of(option)})
     write_plain(dataset, folder, force=force)
     _print(f"{name}: {_counts(dataset)}, kept in {shown(folder)}")
+    _print(f"rows left out: {counted(left_out)}")
 
 
 @app.command("check")

@@ -50,6 +50,11 @@ class Dataset:
     published: Mapping[str, WordArray] = field(default_factory=dict)
     is_synthetic: bool = False
 
+    def __repr__(self) -> str:
+        size = f"{len(self.users):,} users, {len(self.catalog):,} items, {len(self.interactions):,} interactions"
+        splits = f", splits {', '.join(sorted(self.published))}" if self.published else ""
+        return f"<Dataset {self.name[:80]!r}: {size}{splits}>"
+
     def only(self, interactions: Interactions) -> "Dataset":
         """Return the same catalogue and users with these interactions alone."""
         return replace(self, interactions=interactions, published={})

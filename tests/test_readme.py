@@ -1,6 +1,8 @@
 """What the README shows works as it stands there."""
 
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,8 @@ import pytest
 import yaml
 
 from simenv.checks import PolicyChecks
+from simenv.readers import open_dataset
+from simenv.scenarios import cli
 from simenv.scenarios.names import known_names
 from simenv.scenarios.scenario import Scenario
 from simenv.scenarios.shipped import shipped
@@ -51,3 +55,22 @@ def test_the_readmes_policy_shows_the_newest_first():
     for context in checks.contexts():
         page = checks.policy().recommend(context, 5)
         assert (np.diff(years[page], axis=1) <= 0).all()
+
+
+def test_the_readmes_table_is_imported_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIMENV_DATA", str(tmp_path / "data"))
+    (tmp_path / "watched.csv").write_text(blocks("csv")[0], encoding="utf-8")
+    command = re.search(r"^simenv data import watched\.csv .*$", README, flags=re.M)
+    assert command is not None
+    monkeypatch.setattr(sys, "argv", shlex.split(command[0]))
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    assert "rows left out: 1 (stars is not a number)" in capsys.readouterr().out
+    log = open_dataset("watched").interactions
+    assert len(log) == 4
+    assert sorted(log.ratings[~np.isnan(log.ratings)].tolist()) == [2.0, 4.5, 5.0]
+    assert log.times.min() == 1_554_063_300  # 2019-03-31 20:15

@@ -1,6 +1,7 @@
 """Readers of data files: each turns a publisher's own layout into a `Dataset`."""
 
 import inspect
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from simenv.dataset import Dataset
 from simenv.errors import DataError
 
 from . import amazon, movielens, plain, steam, table
-from .checks import STRICT, Door, GatheringDoor, shown
+from .checks import Door, DroppingDoor, GatheringDoor, need_choice, shown
 from .home import data_home, imported
 from .plain import write_plain
 
@@ -20,11 +21,13 @@ __all__ = [
     "FORMATS",
     "Format",
     "check",
+    "counted",
     "data_home",
     "find",
     "imported",
     "open_dataset",
     "read",
+    "read_counted",
     "shown",
     "write_plain",
 ]
@@ -42,7 +45,7 @@ class Format:
     def options(self) -> list[str]:
         """The names of its options."""
         names = inspect.signature(self.module.read).parameters
-        return [name for name in names if name not in ("source", "door")]
+        return [*(name for name in names if name not in ("source", "door")), "bad"]
 
     def recognises(self, source: Path) -> bool:
         """Tell whether a folder or file looks like this."""
@@ -54,6 +57,7 @@ class Format:
         return dataset
 
 
+LOG = logging.getLogger(__name__)
 _FORMATS = (  # in the order of guessing
     Format("plain", "a folder with interactions.parquet", plain),
     Format("movielens", "MovieLens 100K, 1M, 10M, 20M, 25M, 32M or latest", movielens),
@@ -65,18 +69,45 @@ FORMATS = {form.name: form for form in _FORMATS}
 
 
 def read(source: str | Path, format: str | None = None, **options: object) -> Dataset:
-    """Return the data set in a folder or file; its format is guessed where it is not given."""
-    return _read(Path(source).expanduser(), format, STRICT, options)
+    """Return the data set in a folder or file; its format is guessed where it is not given.
+
+    With `bad="drop"` rows that cannot be read are left out, and the log of Python says how many and why.
+    """
+    return read_counted(source, format, **options)[0]
+
+
+def read_counted(source: str | Path, format: str | None = None, **options: object) -> tuple[Dataset, Mapping[str, int]]:
+    """Return the data set in a folder or file, and how many rows were left out for each reason."""
+    bad = options.pop("bad", "error")
+    need_choice("bad", str(bad), ("error", "drop"))
+    door = DroppingDoor() if bad == "drop" else Door()
+    try:
+        dataset = _read(Path(source).expanduser(), format, door, options)
+    except DataError as error:
+        if door.left_out:
+            raise DataError(f"{error}; left out: {counted(door.left_out)}") from None
+        raise
+    return dataset, dict(door.left_out)
+
+
+def counted(left_out: Mapping[str, int]) -> str:
+    """Return in words how many rows were left out, and why."""
+    each = [f"{count:,} ({reason})" for reason, count in sorted(left_out.items(), key=lambda one: -one[1])]
+    return ", ".join(each) or "nothing"
 
 
 def open_dataset(source: str | Path, format: str | None = None, **options: object) -> Dataset:
     """Return a data set from a folder or file, or by the name it was imported under."""
-    return _read(find(source), format, STRICT, options)
+    dataset, left_out = read_counted(find(source), format, **options)
+    if left_out:
+        LOG.warning("%s: rows left out: %s", dataset.name, counted(left_out))
+    return dataset
 
 
 def check(source: str | Path, format: str | None = None, **options: object) -> tuple[Dataset | None, list[str]]:
     """Return what can be read of a source, and every problem found in it."""
     door = GatheringDoor()
+    options.pop("bad", None)  # every one of them is to be told
     try:
         return _read(find(source), format, door, options), door.problems
     except DataError as error:
@@ -98,7 +129,7 @@ def _read(path: Path, format: str | None, door: Door, options: Mapping[str, obje
     if not path.exists():
         raise DataError(f"{shown(path)}: no such file or folder; check the path")
     try:
-        form = FORMATS[format or _guess(path)]
+        form = FORMATS[format or _guess(path, options)]
     except KeyError:
         raise DataError(f"no format '{format}'; there are {', '.join(FORMATS)}") from None
     for option in options:
@@ -114,8 +145,11 @@ def _read(path: Path, format: str | None, door: Door, options: Mapping[str, obje
         raise DataError(f"{shown(path)}: cannot be read as {form.name}: {reason}") from error
 
 
-def _guess(path: Path) -> str:
+def _guess(path: Path, options: Mapping[str, object]) -> str:
+    if path.is_file() and "user" in options and "item" in options:
+        return "table"  # nothing else has columns to be named
     for name, form in FORMATS.items():
         if form.recognises(path):
             return name
-    raise DataError(f"{shown(path)}: its format cannot be guessed; give one of the formats {', '.join(FORMATS)}")
+    hint = "; of a table of your own name the columns: user=…, item=…" if path.is_file() else ""
+    raise DataError(f"{shown(path)}: its format cannot be guessed; give one of the formats {', '.join(FORMATS)}{hint}")

@@ -63,11 +63,11 @@ class Log:
             published={name: words[kept] for name, words in self.published.items()},
         )
 
-    def refuse(self, door: Door, rows: BoolArray, what: Callable[[int], str], remedy: str) -> "Log":
+    def refuse(self, door: Door, rows: BoolArray, what: Callable[[int], str], remedy: str, reason: str = "") -> "Log":
         """Tell the door of these rows, if there are any, and return the log less them."""
         if rows.any():
             first = int(rows.argmax())
-            door.refuse(self.file, what(first), remedy, self.place(first), int(rows.sum()) - 1)
+            door.refuse(self.file, what(first), remedy, self.place(first), int(rows.sum()) - 1, reason)
         return self.without(rows)
 
 
@@ -218,7 +218,7 @@ def _with_ratings(log: Log, door: Door, allowed: tuple[float, float] | None) -> 
     def what(row: int) -> str:
         return "the rating is blank" if np.isnan(ratings[row]) else f"rating {ratings[row]:g} is {limits}"
 
-    return log.refuse(door, bad, what, CORRECT)
+    return log.refuse(door, bad, what, CORRECT, f"the rating is blank or {limits}")
 
 
 def _with_times(log: Log, door: Door) -> Log:
@@ -227,7 +227,7 @@ def _with_times(log: Log, door: Door) -> Log:
         return log
     early = (times < 0) & (times != NO_TIME)
     late = times > LATEST
-    log = log.refuse(door, early, lambda row: f"timestamp {times[row]} is negative", CORRECT)
+    log = log.refuse(door, early, lambda row: f"timestamp {times[row]} is negative", CORRECT, "the time is before 1970")
     if early.any():
         return _with_times(log, door)
     return log.refuse(
@@ -235,6 +235,7 @@ def _with_times(log: Log, door: Door) -> Log:
         late,
         lambda row: f"timestamp {times[row]} is after the year 2100",
         "give seconds since 1970 (milliseconds must be divided by 1000)",
+        "the time is after 2100",
     )
 
 
@@ -245,9 +246,16 @@ def _listed(log: Log, what: str, column: Any, ids: IdArray, unknown: str, door: 
         raise DataError(problem(log.file, told, "write both in one way"))
     rows = positions(column, ids) < 0
     if unknown == "drop":
+        door.leave_out(f"the {what} is not listed", int(rows.sum()))
         return log.without(rows)
     remedy = f"list the {what}, or give unknown=drop to leave such rows out"
-    return log.refuse(door, rows, lambda row: f"{what} {column[row]} is not among the {what}s listed", remedy)
+    return log.refuse(
+        door,
+        rows,
+        lambda row: f"{what} {column[row]} is not among the {what}s listed",
+        remedy,
+        f"the {what} is not listed",
+    )
 
 
 def _unrepeated(log: Log, users: IdArray, items: IdArray, keep: str, door: Door) -> Log:
@@ -267,12 +275,14 @@ def _unrepeated(log: Log, users: IdArray, items: IdArray, keep: str, door: Door)
         if keep == "last" or key not in seen:
             seen[key] = row
     if keep != "error":
+        door.leave_out("the same user and item stand in another row", int(repeated.sum()))
         return log.without(repeated)
     return log.refuse(
         door,
         repeated,
         lambda row: f"user {log.users[row]} and item {log.items[row]} stand together a second time",
         "drop one, or give duplicates=first (or last) to keep one",
+        "the same user and item stand in another row",
     )
 
 

@@ -1,5 +1,6 @@
 """The door that data come through: every problem names its file, its row and the remedy."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,9 +21,17 @@ class Door:
 
     patience = 100  # rows still looked at after a problem, to tell a bad row from a bad column
 
-    def refuse(self, file: str, what: str, remedy: str, place: str = "", more: int = 0) -> None:
-        """Raise the problem; a door that gathers lets the other rows in."""
+    def __init__(self) -> None:
+        self.left_out: Counter[str] = Counter()  # rows, by the reason
+
+    def refuse(self, file: str, what: str, remedy: str, place: str = "", more: int = 0, reason: str = "") -> None:  # noqa: ARG002
+        """Raise the problem; other doors let the other rows in. The `reason` is the same for all rows of its kind."""
         raise DataError(problem(file, what, remedy, place, more))
+
+    def leave_out(self, reason: str, count: int) -> None:
+        """Take note of rows that are left out because an option says so."""
+        if count:
+            self.left_out[reason] += count
 
 
 class GatheringDoor(Door):
@@ -31,14 +40,25 @@ class GatheringDoor(Door):
     patience = 1 << 62
 
     def __init__(self) -> None:
+        super().__init__()
         self.problems: list[str] = []
 
-    def refuse(self, file: str, what: str, remedy: str, place: str = "", more: int = 0) -> None:
+    def refuse(self, file: str, what: str, remedy: str, place: str = "", more: int = 0, reason: str = "") -> None:  # noqa: ARG002
         """Note the problem."""
         self.problems.append(problem(file, what, remedy, place, more))
 
 
-STRICT = Door()
+class DroppingDoor(Door):
+    """Counts the rows that cannot be read, by the reason, and lets the others in."""
+
+    patience = 1 << 62
+
+    def refuse(self, file: str, what: str, remedy: str, place: str = "", more: int = 0, reason: str = "") -> None:  # noqa: ARG002
+        """Count the rows."""
+        self.leave_out(reason or what, more + 1)
+
+
+STRICT = Door()  # keeps nothing but counts, which nobody reads
 
 
 def shown(path: Path) -> str:

@@ -70,13 +70,14 @@ def listed_once(table: Any, column: str, file: str, door: Door) -> tuple[IdArray
     blank = is_blank(listed)
     if blank.any():
         place = row_place(int(blank.argmax()))
-        door.refuse(file, f"the {what} id is blank", CORRECT, place, int(blank.sum()) - 1)
+        door.refuse(file, f"the {what} id is blank", CORRECT, place, int(blank.sum()) - 1, f"the {what} id is blank")
     seen: dict[object, int] = {}
     for row, one in enumerate(listed.to_pylist()):
         if blank[row]:
             continue
         if one in seen:
-            door.refuse(file, f"{what} {one} stands in {row_place(seen[one])} already", "drop one", row_place(row))
+            told = f"{what} {one} stands in {row_place(seen[one])} already"
+            door.refuse(file, told, "drop one", row_place(row), reason=f"the {what} stands in another row already")
         seen.setdefault(one, row)
     rows = np.fromiter(seen.values(), dtype=np.int64, count=len(seen))
     return id_array(listed.take(pa.array(rows))), rows

@@ -131,7 +131,8 @@ def _split_words(column: Any, name: str, file: str, door: Door) -> WordArray:
         if plain is None:
             what = f"column '{name}' says '{word}'"
             place = row_place(pc.index(column.cast(pa.string()), word).as_py())
-            door.refuse(file, what, "write train, valid or test, or leave it blank", place)
+            remedy = "write train, valid or test, or leave it blank"
+            door.refuse(file, what, remedy, place, reason=f"column '{name}' says what is no split (left blank)")
         known.append(plain or "")
     codes = pc.fill_null(coded.indices, len(known)).to_numpy()
     return np.asarray(words([*known, ""])[codes], dtype=object)
@@ -159,6 +160,7 @@ def _with_split(log: Log, path: Path, door: Door) -> Log:
         stranger,
         lambda row: f"user {named.users[row]} and item {named.items[row]} are not in interactions.parquet",
         CORRECT,
+        f"{file}: the pair is not in interactions.parquet",
     )
     pairs = named.pairs(users, items)
     order = np.argsort(pairs, kind="stable")

@@ -46,8 +46,14 @@ def read(source: Path, *, name: str | None = None, door: Door = STRICT) -> Datas
     blank = is_blank(log.users) | is_blank(log.items)
     amiss = ~(hours >= 0) | np.isinf(hours)
     log.refuse(door, blank, lambda _: "the user or the title is blank", CORRECT)
-    log.refuse(door, ~(played | bought), lambda row: f"'{behaviour[row]}' is neither purchase nor play", CORRECT)
-    log.refuse(door, amiss, lambda row: f"{hours[row]:g} is no number of hours", CORRECT)
+    log.refuse(
+        door,
+        ~(played | bought),
+        lambda row: f"'{behaviour[row]}' is neither purchase nor play",
+        CORRECT,
+        "neither purchase nor play",
+    )
+    log.refuse(door, amiss, lambda row: f"{hours[row]:g} is no number of hours", CORRECT, "no number of hours")
     wrong = blank | amiss | ~(played | bought)
     merged = _merged(log.without(wrong), np.where(played, hours, np.nan)[~wrong])
     ids = sorted_ids(merged.items)

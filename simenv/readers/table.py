@@ -15,12 +15,13 @@ from simenv.dataset import Dataset
 from simenv.errors import DataError
 
 from .assembly import Log, as_ids, assemble, id_array, ids_of, numbers, seconds, whole_if_all, words
-from .checks import CORRECT, STRICT, Door, need_choice, need_columns, need_file, shown
+from .checks import CORRECT, STRICT, Door, need_choice, need_columns, need_file, problem, shown
 from .parquetfile import listed_once, numeric, read_parquet, row_place
-from .textfile import Columns, TextLayout, first_row, named, read_columns, read_listing
+from .textfile import Columns, TextLayout, delimiter_of, first_row, named, read_columns, read_listing
+from .times import times_of
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
-UNITS = {"s": pa.float64(), "ms": pa.float64(), "date": pa.timestamp("s")}
+UNITS = {"auto": pa.string(), "s": pa.float64(), "ms": pa.float64(), "date": pa.string()}
 
 
 def recognises(source: Path) -> bool:
@@ -45,7 +46,8 @@ def read(
     rating: str | None = None,
     timestamp: str | None = None,
     strength: str | None = None,
-    time_unit: str = "s",
+    time_unit: str = "auto",
+    time_format: str | None = None,
     lowest: float | None = None,
     highest: float | None = None,
     items: str | None = None,
@@ -65,9 +67,15 @@ def read(
     """Return the data set of a table; columns not named are found under their usual names, if there.
 
     `items` is a table of the items, `item_key` its column of ids, `separator` what stands between the
-    categories of one item. Times are in seconds, milliseconds (`ms`) or ISO dates (`date`).
+    categories of one item; what stands between fields is found in the first line. Times are seconds, milliseconds or
+    dates, whichever the column holds; `time_unit` (`s`, `ms`, `date`) says it, or `time_format` in the signs of
+    `strptime`.
     """
     need_choice("time_unit", time_unit, tuple(UNITS))
+    if time_format is not None:
+        if time_unit != "auto" or "%" not in str(time_format):
+            raise DataError(f"time_format={time_format}: give signs such as %d/%m/%Y, and no time_unit beside them")
+        time_unit = "date"
     form = _Form(delimiter, encoding)
     kinds: dict[str, Any] = {user: pa.string(), item: pa.string()}
     there = form.columns(source)
@@ -84,9 +92,10 @@ def read(
         whole_if_all(as_ids(columns.data[user], user)),
         whole_if_all(as_ids(columns.data[item], item)),
         ratings=numbers(columns.data[rating]) if rating else None,
-        times=_seconds(columns.data[timestamp], time_unit) if timestamp else None,
         strengths=numbers(columns.data[strength]) if strength else None,
     )
+    if timestamp:
+        log = _timed(log, columns.data[timestamp], timestamp, time_unit, time_format, door)
     catalog = None
     if items:
         path = Path(items) if Path(items).exists() else source.with_name(items)
@@ -129,8 +138,6 @@ class _Form:
             held = table[column].type
             if pa.types.is_floating(kind):
                 data[column] = numeric(table, column, shown(path)).cast(kind)
-            elif pa.types.is_timestamp(kind):
-                data[column] = _dates(table, column, path)
             else:
                 data[column] = table[column] if not pa.types.is_dictionary(held) else table[column].cast(kind)
         return Columns(shown(path), data, row_place)
@@ -161,7 +168,7 @@ class _Form:
 def _delimiter(path: Path, given: str | None) -> str:
     if given:
         return {"tab": "\t", "\\t": "\t"}.get(given, given)
-    return DELIMITERS.get(Path(path.name.removesuffix(".gz")).suffix, ",")
+    return delimiter_of(path, DELIMITERS.get(Path(path.name.removesuffix(".gz")).suffix, ","))
 
 
 def _usual(name: str, there: list[str]) -> str | None:
@@ -177,22 +184,26 @@ def _range(lowest: float | None, highest: float | None) -> tuple[float, float] |
         raise DataError(f"lowest={lowest}, highest={highest}: give numbers, such as lowest=1") from None
 
 
-def _dates(table: Any, column: str, path: Path) -> Any:
-    try:
-        return table[column].cast(pa.timestamp("s"), safe=False)
-    except pa.ArrowException:
-        raise DataError(
-            f"{shown(path)}: column '{column}' is {table[column].type}, not dates; give time_unit=s or ms"
-        ) from None
-
-
-def _seconds(column: Any, unit: str) -> Any:
-    if unit == "date":
-        return seconds(column)
-    if unit == "ms":
-        column = pc.divide(column, 1000.0)
-    finite = pc.if_else(pc.is_finite(column), column, None)
-    return seconds(pc.floor(finite).cast(pa.int64(), safe=False))
+def _timed(log: Log, column: Any, name: str, unit: str, form: str | None, door: Door) -> Log:
+    """Return the log with its times, less the rows whose time cannot be read."""
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return replace(log, times=seconds(column.cast(pa.timestamp("s"), safe=False)))
+    if unit in ("s", "ms"):
+        values = pc.divide(column, 1000.0) if unit == "ms" else column
+        finite = pc.if_else(pc.is_finite(values), values, None)
+        return replace(log, times=seconds(pc.floor(finite).cast(pa.int64(), safe=False)))
+    if unit == "date" and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise DataError(problem(log.file, f"column '{name}' is {kind}, not dates", "give time_unit=s or ms"))
+    times = times_of(column, name, form, numbers=unit == "auto")
+    texts = column.cast(pa.string())
+    return replace(log, times=times.seconds).refuse(
+        door,
+        times.bad,
+        lambda row: f"{name} '{texts[row].as_py()}' is not {times.wanted}",
+        CORRECT,
+        f"{name} is not {times.wanted}",
+    )
 
 
 def _as_texts(log: Log, catalog: Catalog) -> tuple[Log, Catalog]:
@@ -228,5 +239,6 @@ def _year(value: object, item: object, path: Path, door: Door) -> float:
     found = re.search(r"\d{4}", str(value))
     if found:
         return float(found[0])
-    door.refuse(shown(path), f"year '{value}' of item {item} is not a year", CORRECT)
+    told = f"year '{value}' of item {item} is not a year"
+    door.refuse(shown(path), told, CORRECT, reason="the year of an item is none (left blank)")
     return float("nan")

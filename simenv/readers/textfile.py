@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from simenv.errors import DataError
 
 from .checks import CORRECT, Door, need_columns, need_file, problem, shown
 
+DELIMITERS = (",", ";", "\t", "|")
 CHUNK = 100_000  # rows held as Python values at a time
 CUT_OFF = "fetch it again, it is cut off or not a gzip file"
 
@@ -88,13 +90,13 @@ def read_listing(
             one: int | str = _whole(row[key]) if whole else row[key].strip()
         except ValueError:
             what = f"{key} '{row[key]}' is not a whole number" if row[key] else f"{key} is blank"
-            tally.add("id", f"line {line}", what)
+            tally.add("id", f"line {line}", what, reason=f"{key} is not a whole number")
             continue
         if one == "":
             tally.add("blank", f"line {line}", f"{key} is blank")
         elif one in listed:
             what = f"{key} {one} stands in line {lines[one]} already"
-            tally.add("twice", f"line {line}", what, "drop one of them")
+            tally.add("twice", f"line {line}", what, "drop one of them", f"{key} stands in another line already")
         else:
             listed[one], lines[one] = row, line
     tally.tell(shown(path), door)
@@ -108,17 +110,19 @@ class Tally:
 
     def __init__(self) -> None:
         self.first: dict[str, tuple[str, str, str]] = {}
+        self.reasons: dict[str, str] = {}  # the same for all rows of a kind
         self.count: dict[str, int] = {}
 
-    def add(self, kind: str, place: str, what: str, remedy: str = CORRECT) -> None:
+    def add(self, kind: str, place: str, what: str, remedy: str = CORRECT, reason: str = "") -> None:
         """Note a problem of this kind."""
+        self.reasons.setdefault(kind, reason)
         self.first.setdefault(kind, (what, remedy, place))
         self.count[kind] = self.count.get(kind, 0) + 1
 
     def tell(self, file: str, door: Door) -> None:
         """Hand the problems to the door."""
         for kind, (what, remedy, place) in self.first.items():
-            door.refuse(file, what, remedy, place, self.count[kind] - 1)
+            door.refuse(file, what, remedy, place, self.count[kind] - 1, self.reasons.get(kind, ""))
 
 
 def rows(path: Path, layout: TextLayout, tally: Tally) -> Iterator[tuple[int, list[str]]]:
@@ -131,7 +135,8 @@ def rows(path: Path, layout: TextLayout, tally: Tally) -> Iterator[tuple[int, li
             yield line, row
         else:
             wanted = f"{len(row)} fields where {len(layout.columns)} are due ({', '.join(layout.columns)})"
-            tally.add("fields", f"line {line}", wanted)
+            reason = f"a line has not {len(layout.columns)} fields"
+            tally.add("fields", f"line {line}", wanted, reason=reason)
 
 
 def _fields(path: Path, layout: TextLayout, tally: Tally) -> Iterator[tuple[int, list[str]]]:
@@ -160,7 +165,7 @@ def _fields(path: Path, layout: TextLayout, tally: Tally) -> Iterator[tuple[int,
         except StopIteration:
             return
         except csv.Error as error:
-            tally.add("csv", f"line {start}", str(error))
+            tally.add("csv", f"line {start}", str(error), reason="a line is no csv")
             continue
         if row and any(row):
             yield start, row
@@ -177,7 +182,7 @@ def text_lines(path: Path, encoding: str, tally: Tally) -> Iterator[tuple[int, s
                 except UnicodeDecodeError as error:
                     byte = f"byte {line[error.start]:#04x} is not {encoding} text"
                     remedy = "save the file as UTF-8, or give its encoding (encoding=latin-1)"
-                    tally.add("encoding", f"line {number}", byte, remedy)
+                    tally.add("encoding", f"line {number}", byte, remedy, f"a line is not {encoding} text")
                     continue
                 except LookupError:
                     raise DataError(f"encoding={encoding}: no such encoding; try utf-8 or latin-1") from None
@@ -193,6 +198,13 @@ def first_line(path: Path) -> str:
         return next((text for _, text in text_lines(path, "utf-8", Tally())), "").rstrip("\r\n")
     except (DataError, OSError):
         return ""
+
+
+def delimiter_of(path: Path, usual: str) -> str:
+    """Return what stands between the fields of a text file's first line, the usual sign where that does not tell."""
+    bare = re.sub(r'"[^"]*"', "", first_line(path))
+    count = {sign: bare.count(sign) for sign in (usual, *DELIMITERS)}
+    return max(count, key=count.__getitem__)
 
 
 def first_row(path: Path, delimiter: str = ",") -> list[str]:
@@ -239,7 +251,7 @@ def _read_at_once(path: Path, layout: TextLayout, kinds: Mapping[str, Any]) -> A
 def _read_by_row(path: Path, layout: TextLayout, kinds: Mapping[str, Any], door: Door) -> Columns:
     tally = Tally()
     records = ((line, dict(zip(layout.columns, row, strict=True))) for line, row in rows(path, layout, tally))
-    return gather(path, records, kinds, tally, door)
+    return gather(path, records, kinds, tally, door, decimal_comma=layout.delimiter != ",")
 
 
 def gather(
@@ -248,8 +260,12 @@ def gather(
     kinds: Mapping[str, Any],
     tally: Tally,
     door: Door,
+    decimal_comma: bool = False,
 ) -> Columns:
-    """Return the columns of records that come one by one with their lines, less those that can't be read."""
+    """Return the columns of records that come one by one with their lines, less those that can't be read.
+
+    With `decimal_comma` 4,5 is a number too.
+    """
     chunks: dict[str, list[Any]] = {name: [] for name in (*kinds, "")}
     values: dict[str, list[object]] = {name: [] for name in (*kinds, "")}
 
@@ -265,9 +281,10 @@ def gather(
         for name, kind in kinds.items():
             value = record.get(name)
             try:
-                converted[name] = None if value in (None, "") else _converter(kind)(value)
+                converted[name] = None if value in (None, "") else _converter(kind, decimal_comma)(value)
             except (ValueError, TypeError, OverflowError):
-                tally.add(name, f"line {line}", f"{name} {value!r} is not {_called(kind)}")
+                wanted = f"is not {_called(kind)}"
+                tally.add(name, f"line {line}", f"{name} {value!r} {wanted}", reason=f"{name} {wanted}")
         if len(converted) == len(values):
             for name, some in values.items():
                 some.append(converted[name])
@@ -288,12 +305,18 @@ def gather(
     return Columns(shown(path), data, lambda row: f"line {lines[row].as_py()}")
 
 
-def _converter(kind: Any) -> Callable[[Any], object]:
+def _converter(kind: Any, decimal_comma: bool) -> Callable[[Any], object]:
     if pa.types.is_timestamp(kind):
         return datetime.fromisoformat
     if pa.types.is_integer(kind):
         return _whole
-    return float if pa.types.is_floating(kind) else str
+    if pa.types.is_floating(kind):
+        return _with_comma if decimal_comma else float
+    return str
+
+
+def _with_comma(value: object) -> float:
+    return float(value.replace(",", ".", 1) if isinstance(value, str) and "." not in value else value)  # type: ignore[arg-type]
 
 
 def _whole(value: str | float) -> int:

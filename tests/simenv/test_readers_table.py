@@ -117,3 +117,17 @@ def test_an_unknown_option_is_told_with_those_known(tmp_path: Path):
 
     with pytest.raises(DataError, match="table: no option 'users'; there are user, item"):
         read(tmp_path / "log.csv", "table", users="who")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("file", ["log.csv", "log.tsv"])
+def test_the_delimiter_is_found_in_the_first_line(tmp_path: Path, delimiter: str, file: str):
+    rows = [["user_id", '"item_id"', "rating", '"seen, then; rated"'], ["ann", '"a,b;c"', "4", "x"]]
+    text = "\r\n".join(delimiter.join(row) for row in rows) + "\r\n\r\n"
+    (tmp_path / file).write_bytes(b"\xef\xbb\xbf" + text.encode())
+
+    dataset = read(tmp_path / file)
+
+    assert dataset.catalog.ids.tolist() == ["a,b;c"]
+    assert dataset.interactions.ratings.tolist() == [4]
+    assert repr(dataset) == "<Dataset 'log': 1 users, 1 items, 1 interactions>"
